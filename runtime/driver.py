@@ -1,0 +1,224 @@
+"""What a driver is: the page that the author of a driver reads.
+
+A driver does one service's calls and says what that service's errors mean. Everything that is the
+same on every service is in `runtime.store.BlobStore`, once: checking paths, guessing content types,
+turning any kind of input into parts, retrying, limits, error messages and hooks. So a driver
+
+* gets paths that are already checked (or come from its own listing) and passes them on byte for byte;
+* raises whatever its SDK raises, and classifies it in `Driver.error_type`;
+* is constructed with the whole `NamedStorageConfig` and reads every field of its own model (a test checks);
+* declares in `capabilities` what it can do; the portable type refuses the rest before any I/O;
+* lives in ``runtime/drivers/<name>.py``, a module that ends with ``driver_class = <Name>Driver``. The file's
+  name is the registration. A driver of another distribution registers the same class under the
+  entry-point group ``lexigram.storage.backends``.
+
+Prove it with `runtime.testing.conformance.BlobStoreConformance`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import timedelta
+
+    from runtime.config import NamedStorageConfig
+    from runtime.errors import StorageError
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
+
+Bytes = bytes | bytearray | memoryview
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver can do. An option that is not declared here is refused before any I/O.
+
+    Attributes:
+        presign: HTTP methods that can be signed.
+        public: Whether a backend declared public answers unsigned GETs at `Driver.url`.
+        if_not_exists: Whether a write can demand an empty path, atomically, at any size.
+        if_match: Whether a write can demand an etag, atomically, at any size.
+        delete_if_match: Whether a delete can demand an etag, atomically.
+        storage_class: Whether `UploadOptions.storage_class` is honoured.
+        tags: Whether `UploadOptions.tags` is honoured.
+        checksums: Algorithms of `UploadOptions.checksum` that are verified before the object is visible.
+        min_part_size: Bytes that every part but the last must have.
+        max_part_size: Bytes that no part may exceed.
+        max_parts: Parts that one object may have.
+        parallel_parts: Whether parts may be sent in any order, several at once.
+    """
+
+    presign: frozenset[str] = frozenset()
+    public: bool = False
+    if_not_exists: bool = False
+    if_match: bool = False
+    delete_if_match: bool = False
+    storage_class: bool = False
+    tags: bool = False
+    checksums: frozenset[str] = frozenset()
+    min_part_size: int = 1
+    max_part_size: int = 5 * 1024 * MIB
+    max_parts: int = 10_000
+    parallel_parts: bool = True
+
+
+class ByteRange(NamedTuple):
+    """Bytes *start* up to but not including *end* of an object; *end* None means to its end."""
+
+    start: int
+    end: int | None = None
+
+
+class ObjectReader(ABC):
+    """One object being read. The connection is given back when it is exhausted or closed.
+
+    Attributes:
+        info: What the service says of the whole object, also when a range is read.
+    """
+
+    info: FileInfo
+
+    @abstractmethod
+    async def read(self) -> bytes:
+        """The bytes of the requested range, whole."""
+
+    @abstractmethod
+    def chunks(self, size_hint: int) -> AsyncIterator[Bytes]:
+        """The same bytes in pieces as the service delivers them, about *size_hint* bytes each.
+
+        Holds no more than a few pieces in memory. The portable type cuts them to the caller's size.
+        """
+
+    async def aclose(self) -> None:  # noqa: B027 - most readers have nothing to give back
+        """Give the connection back when the rest is not wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFailure:
+    """Why one path of a batch was not deleted."""
+
+    path: str
+    error: Exception = field(repr=False)
+
+
+class Driver(ABC):
+    """One service, for one backend.
+
+    Args:
+        backend: The whole entry of the contract; ``backend.settings`` is the driver's own model.
+    """
+
+    capabilities: Capabilities
+
+    def __init__(self, backend: NamedStorageConfig) -> None:
+        self.backend = backend
+
+    async def open(self) -> None:  # noqa: B027 - a driver without clients has nothing to open
+        """Make the clients. Called once, before any other call; does no I/O that can be put off."""
+
+    async def close(self) -> None:  # noqa: B027 - a driver without clients has nothing to close
+        """Close the clients. Called once; no session, socket or file may be left."""
+
+    @property
+    def raw(self) -> Any:
+        """The service's own client, for what this package does not cover."""
+        return None
+
+    # reading
+
+    @abstractmethod
+    async def head(self, path: str) -> FileInfo:
+        """All that the service knows of one object; an error of the kind NotFoundError when it is not there."""
+
+    @abstractmethod
+    async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
+        """Begin to read one object. A range that begins behind the end gives no bytes, as an empty object does."""
+
+    @abstractmethod
+    async def list_objects(
+        self,
+        prefix: str,
+        *,
+        delimiter: str = "",
+        start_after: str = "",
+        cursor: str | None = None,
+        limit: int = 1000,
+    ) -> ObjectPage:
+        """One page of the objects whose path starts with the string *prefix*, in the order of their UTF-8 bytes.
+
+        Args:
+            prefix: Any string; not a folder.
+            delimiter: Paths that hold it after the prefix are rolled up into ``ObjectPage.prefixes``.
+            start_after: Only paths that sort after this one.
+            cursor: ``ObjectPage.cursor`` of the page before, with the other arguments unchanged.
+            limit: At most so many objects and prefixes, 1 to 1,000.
+        """
+
+    # writing
+
+    @abstractmethod
+    async def put(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
+        """Write a whole object in one call. ``options.content_type`` is always set."""
+
+    @abstractmethod
+    async def start_multipart(self, path: str, options: UploadOptions) -> str:
+        """Begin an object that is sent in parts; nothing is visible until it is completed. Gives the upload's id."""
+
+    @abstractmethod
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+        """Send part *number* (from 1). Gives the token that `complete_multipart` needs for it."""
+
+    @abstractmethod
+    async def complete_multipart(
+        self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
+    ) -> FileInfo:
+        """Make the object visible: *parts* are the tokens in order, *size* the bytes of all parts together."""
+
+    @abstractmethod
+    async def abort_multipart(self, path: str, upload_id: str) -> None:
+        """Throw the parts away. Succeeds when there is nothing to throw away any more."""
+
+    @abstractmethod
+    async def delete(self, path: str, *, if_match: str | None = None) -> None:
+        """Remove one object; succeeds when it is not there, unless *if_match* asks for a version."""
+
+    async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
+        """Remove at most 1,000 objects and tell which could not be."""
+        failures = []
+        for path in paths:
+            try:
+                await self.delete(path)
+            except Exception as exc:  # noqa: BLE001 - handed on: the portable type classifies it for this path
+                failures.append(DeleteFailure(path, exc))
+        return failures
+
+    @abstractmethod
+    async def copy(self, source: str, destination: str) -> FileInfo:
+        """Copy inside the bucket without the bytes passing through here; keeps every attribute."""
+
+    # addresses
+
+    @abstractmethod
+    def url(self, path: str) -> str:
+        """The object's canonical unsigned URL."""
+
+    @abstractmethod
+    async def presign(
+        self, path: str, *, method: str, expires_in: timedelta, content_type: str | None = None
+    ) -> PresignedRequest:
+        """Sign one request; *method* is one of ``capabilities.presign``."""
+
+    # state and errors
+
+    @abstractmethod
+    async def check(self) -> Mapping[str, Any]:
+        """Ask the service for the bucket; raises when it can not be used. Gives facts for the health report."""
+
+    @abstractmethod
+    def error_type(self, error: Exception) -> type[StorageError] | None:
+        """The kind of an error that this driver raised, by status and code; None for a bug, which is not an answer."""

@@ -1,0 +1,121 @@
+"""The values that go in and come out of a blob store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+Uploadable: TypeAlias = (
+    bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO | Iterator[bytes] | AsyncIterator[bytes]
+)
+"""What can be uploaded: bytes, text (UTF-8), a `pathlib.Path`, a binary file, a sync or async iterator of bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What a service knows of one object.
+
+    Attributes:
+        path: Object path below the backend's bucket.
+        size: Bytes.
+        content_type: MIME type; ``application/octet-stream`` when the service names none.
+        last_modified: Aware UTC time.
+        etag: Opaque tag without quotes; changes whenever the content does.
+        metadata: The caller's own pairs, names in lower case. A listing may not carry them.
+        cache_control: ``Cache-Control`` that downloads answer with.
+        content_disposition: ``Content-Disposition`` that downloads answer with.
+        content_encoding: ``Content-Encoding`` that downloads answer with.
+        version: Opaque version (GCS generation, S3 version id), where the service has one.
+        checksum: ``algorithm:base64``, where the service keeps one.
+        created_at: Aware UTC time, where the service tells it.
+    """
+
+    path: str
+    size: int
+    content_type: str
+    last_modified: datetime
+    created_at: datetime | None = None
+    etag: str | None = None
+    metadata: dict[str, str] | None = None
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_encoding: str | None = None
+    version: str | None = None
+    checksum: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOptions:
+    """How an object is written. Every option is applied or refused, never dropped.
+
+    Attributes:
+        content_type: MIME type; guessed from the path's suffix when missing.
+        public: Ask for an object that anybody can read; refused where the backend is not declared public.
+        metadata: The caller's own pairs; names are lower-cased, as every service compares them so.
+        cache_control: ``Cache-Control`` to answer downloads with.
+        content_disposition: ``Content-Disposition`` to answer downloads with.
+        content_encoding: ``Content-Encoding`` that the bytes have already.
+        storage_class: The service's own name of a storage class.
+        if_not_exists: Write only when nothing is at the path.
+        if_match: Write only over the version with this etag.
+        checksum: ``algorithm:base64`` of the whole content; a mismatch is refused and nothing becomes visible.
+        tags: The service's object tags.
+    """
+
+    content_type: str | None = None
+    public: bool = False
+    metadata: Mapping[str, str] | None = None
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_encoding: str | None = None
+    storage_class: str | None = None
+    if_not_exists: bool = False
+    if_match: str | None = None
+    checksum: str | None = None
+    tags: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.metadata:
+            object.__setattr__(self, "metadata", {name.lower(): value for name, value in self.metadata.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPage:
+    """One page of a listing.
+
+    Attributes:
+        objects: In the order of their paths' UTF-8 bytes.
+        prefixes: Common prefixes up to the delimiter, when one was given.
+        cursor: Opaque; give it back for the next page. None on the last page.
+    """
+
+    objects: tuple[FileInfo, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresignedRequest:
+    """A request that its holder may send once or many times until it expires.
+
+    The signature is a secret: the URL is left out of the repr.
+
+    Attributes:
+        method: HTTP method that the signature covers.
+        url: Absolute URL.
+        expires_at: Aware UTC time.
+        headers: Headers that must be sent exactly as given.
+        fields: Form fields of a POST upload; None for the other methods.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    expires_at: datetime
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] | None = field(default=None, repr=False)
