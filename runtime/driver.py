@@ -2,7 +2,7 @@
 
 A driver does one service's calls and says what that service's errors mean. Everything that is the
 same on every service is in `runtime.store.BlobStore`, once: checking paths, guessing content types,
-turning any kind of input into parts, retrying, limits, error messages and hooks. So a driver
+turning any kind of input into parts, limits, error messages and hooks. So a driver
 
 * gets paths that are already checked (or come from its own listing) and passes them on byte for byte;
 * raises whatever its SDK raises, and classifies it in `Driver.error_type`;
@@ -51,6 +51,7 @@ class Capabilities:
         max_part_size: Bytes that no part may exceed.
         max_parts: Parts that one object may have.
         parallel_parts: Whether parts may be sent in any order, several at once.
+        equal_parts: Whether all parts but the last must have the same size (R2).
     """
 
     presign: frozenset[str] = frozenset()
@@ -65,6 +66,7 @@ class Capabilities:
     max_part_size: int = 5 * 1024 * MIB
     max_parts: int = 10_000
     parallel_parts: bool = True
+    equal_parts: bool = False
 
 
 class ByteRange(NamedTuple):
@@ -222,3 +224,7 @@ class Driver(ABC):
     @abstractmethod
     def error_type(self, error: Exception) -> type[StorageError] | None:
         """The kind of an error that this driver raised, by status and code; None for a bug, which is not an answer."""
+
+    def error_detail(self, error: Exception) -> str | None:  # noqa: ARG002 - most errors have no code
+        """Status and code of an error (``404 NoSuchKey``), for its message; never a URL, a header or free text."""
+        return None

@@ -12,6 +12,7 @@ Each class is also the builtin exception that a Python programmer would catch::
     ├── ChecksumMismatchError
     ├── QuotaExceededError
     ├── NotSupportedError
+    │   └── InvalidOptionError   (ValueError)
     ├── RateLimitedError
     ├── StorageTimeoutError      (TimeoutError)
     ├── StorageUnavailableError  (ConnectionError)
@@ -63,10 +64,15 @@ class StorageError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        where = "/".join(part for part in (self.backend, self.path) if part)
+        where = "/".join(_one_line(part) for part in (self.backend, self.path) if part)
         text = f"{self.operation}: {self.message}" if self.operation else self.message
         text = f"{text} [{where}]" if where else text
         return f"{text} ({self.hint})" if self.hint else text
+
+
+def _one_line(text: str) -> str:
+    """*text* without what would break a log line: a refused path may hold anything."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 class NotFoundError(StorageError, FileNotFoundError):
@@ -103,6 +109,10 @@ class QuotaExceededError(StorageError):
 
 class NotSupportedError(StorageError):
     """The driver can not do this, and drops nothing silently."""
+
+
+class InvalidOptionError(NotSupportedError, ValueError):
+    """An argument has a value that no service could honour."""
 
 
 class RateLimitedError(StorageError):

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from runtime.errors import StorageError
+
 Uploadable: TypeAlias = (
     bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO | Iterator[bytes] | AsyncIterator[bytes]
 )
@@ -50,7 +52,7 @@ class FileInfo:
     checksum: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: lexigram's documentation unpacks ``options.__dict__``
 class UploadOptions:
     """How an object is written. Every option is applied or refused, never dropped.
 
@@ -82,7 +84,23 @@ class UploadOptions:
 
     def __post_init__(self) -> None:
         if self.metadata:
-            object.__setattr__(self, "metadata", {name.lower(): value for name, value in self.metadata.items()})
+            lower = {name.lower(): value for name, value in self.metadata.items()}
+            if len(lower) != len(self.metadata):
+                raise ValueError("metadata has names that differ only in upper and lower case")
+            object.__setattr__(self, "metadata", lower)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """What became of one path of a batch.
+
+    Attributes:
+        path: The path, as it was given.
+        error: Why it was not deleted; None when nothing is there any more.
+    """
+
+    path: str
+    error: StorageError | None = None
 
 
 @dataclass(frozen=True, slots=True)
