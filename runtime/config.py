@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, model_validator
 
@@ -36,6 +36,9 @@ class Model(BaseModel):
     """Base of every model here: frozen, no unknown keys, no input in error messages."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
+
+    install_extra: ClassVar[str | None] = None
+    """The extra of this distribution that brings the SDK of a driver's model; None when it needs none."""
 
 
 class EncryptionConfig(Model):
@@ -65,6 +68,8 @@ class StorageS3Config(Model):
         encryption: What uploads ask for.
     """
 
+    install_extra = "aws"
+
     bucket: str = Field(min_length=3, max_length=63)
     region: str = Field(min_length=1)
     access_key: SecretStr | None = None
@@ -93,6 +98,8 @@ class StorageGCSConfig(Model):
         encryption: What uploads ask for.
     """
 
+    install_extra = "gcp"
+
     bucket: str = Field(min_length=3, max_length=222)
     project_id: str
     credentials_path: str | None = None
@@ -115,6 +122,8 @@ class StorageAzureConfig(Model):
         encryption: What uploads ask for; a customer's key is set on the account.
     """
 
+    install_extra = "azure"
+
     account_name: str = Field(min_length=3, max_length=24)
     account_key: SecretStr | None = None
     sas_token: SecretStr | None = None
@@ -135,6 +144,8 @@ class StorageR2Config(Model):
         public_url: Custom domain that serves the bucket.
         region: R2 knows one region.
     """
+
+    install_extra = "aws"
 
     bucket: str = Field(min_length=3, max_length=63)
     access_key: SecretStr
