@@ -184,5 +184,9 @@ class UnknownBackendError(ConfigError, KeyError):
     __str__ = ConfigError.__str__  # KeyError would print the repr
 
 
+class StorageWarning(UserWarning):
+    """Something works and is probably not what was meant: a hand-edited contract, a newer one, a file passed over."""
+
+
 StorageFileNotFoundError = NotFoundError  # name that lexigram-storage gave it
 StorageUnsupportedOperationError = NotSupportedError  # name that lexigram-storage gave it
