@@ -1,7 +1,10 @@
 """THE CONTRACT: what `infra` emits and `runtime` reads.
 
 One model per driver. Names and shapes are lexigram-storage's, so a file written for it loads here and our
-file loads there; unknown keys are refused. `runtime.loading` finds and reads a document, `infra.emit` writes it.
+file loads there; unknown keys are refused. `runtime.loading` finds and reads a document, `infra.emit` writes
+it with `StorageDocument.to_yaml`. To add a driver: one model here, and one field of `NamedStorageConfig`.
+
+Longer than other files on purpose: who reads this page from top to bottom knows every key that there is.
 """
 
 from __future__ import annotations
@@ -9,27 +12,57 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, model_validator
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from runtime.errors import ConfigError, Problem, UnknownBackendError
-from runtime.validation import did_you_mean
+from runtime.fields import (
+    AzureAccountName,
+    AzureContainerName,
+    BackendName,
+    GCSBucketName,
+    HttpUrl,
+    R2BucketName,
+    Region,
+    S3BucketName,
+    Secret,
+)
+from runtime.interpolation import REFERENCE, REFERENCE_FORMS
+from runtime.schema import described_schema
+from runtime.validation import Wrong, ambiguous_names, did_you_mean, dotted, found_keys, inside, rejection
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 VERSION: Final = 1
 """Major version of the contract. A newer minor (``1.2``) is read with a warning, a newer major refused."""
 
+MINOR: Final = 0
+"""Newest minor version whose keys are all known here."""
+
 ENTRY_POINT_GROUP: Final = "lexigram.storage.backends"
 """Where distributions register drivers of their own."""
 
-REFERENCE: Final = re.compile(r"\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
-"""``${NAME}`` for an environment variable, ``${file:PATH}`` for a file's content without its last newline."""
-
 MIB: Final = 1024 * 1024
-
-BackendName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+S3_MIN_PART: Final = 5 * MIB
+MAX_PART: Final = 5 * 1024 * MIB
 
 
 class Model(BaseModel):
@@ -37,8 +70,14 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
 
-    install_extra: ClassVar[str | None] = None
-    """The extra of this distribution that brings the SDK of a driver's model; None when it needs none."""
+    def document(self) -> dict[str, Any]:
+        """The keys that were set, in the models' order, as a document holds them: secrets by their references."""
+        values = ((name, getattr(self, name)) for name in type(self).model_fields if name in self.model_fields_set)
+        return {name: _plain(value) for name, value in values if value is not None}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchemaValue:
+        return described_schema(cls, core_schema, handler)
 
 
 class EncryptionConfig(Model):
@@ -52,10 +91,39 @@ class EncryptionConfig(Model):
 
     enabled: bool = False
     type: Literal["AES256", "aws:kms", "gcs:cmek", "azure:cmk"] = "AES256"
-    kms_key_id: str | None = None
+    kms_key_id: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _key_where_there_is_one(self) -> Self:
+        if self.type != "AES256" and self.kms_key_id is None:
+            raise rejection(Wrong(("kms_key_id",), f"is required when the type is {self.type}"))
+        if self.type == "AES256" and self.kms_key_id is not None:
+            raise rejection(Wrong(("type",), "is AES256, which has no key of yours, but kms_key_id is given"))
+        return self
 
 
-class StorageS3Config(Model):
+def _only(*types: str) -> AfterValidator:
+    def check(encryption: EncryptionConfig) -> EncryptionConfig:
+        if encryption.type not in types:
+            raise rejection(Wrong(("type",), f"{encryption.type!r} is another service's; allowed: {', '.join(types)}"))
+        return encryption
+
+    return AfterValidator(check)
+
+
+class DriverConfig(Model):
+    """Base of the drivers' own models.
+
+    Attributes:
+        install_extra: Extra of this distribution that brings the driver's SDK.
+        min_part_size: Bytes that the service wants in every part but the last.
+    """
+
+    install_extra: ClassVar[str | None] = None
+    min_part_size: ClassVar[int] = 1
+
+
+class StorageS3Config(DriverConfig):
     """AWS S3 or a compatible server.
 
     Attributes:
@@ -65,27 +133,31 @@ class StorageS3Config(Model):
         secret_key: Secret access key, given together with *access_key*.
         endpoint_url: Endpoint of a compatible server; then the bucket is addressed in the path.
         public_url: Custom domain that serves the bucket; `get_url` answers with it.
-        encryption: What uploads ask for.
+        encryption: What uploads ask for, ``AES256`` or ``aws:kms``.
     """
 
     install_extra = "aws"
+    min_part_size = S3_MIN_PART
 
-    bucket: str = Field(min_length=3, max_length=63)
-    region: str = Field(min_length=1)
-    access_key: SecretStr | None = None
-    secret_key: SecretStr | None = None
-    endpoint_url: str | None = None
-    public_url: str | None = None
-    encryption: EncryptionConfig = EncryptionConfig()
+    bucket: S3BucketName
+    region: Region
+    access_key: Secret | None = None
+    secret_key: Secret | None = None
+    endpoint_url: HttpUrl | None = None
+    public_url: HttpUrl | None = None
+    encryption: Annotated[EncryptionConfig, _only("AES256", "aws:kms")] = EncryptionConfig()
 
     @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.access_key is None) is not (self.secret_key is None):
-            raise ValueError("access_key and secret_key go together; leave both out for the AWS default chain")
+    def _keys_go_together(self) -> Self:
+        for given, missing in (("access_key", "secret_key"), ("secret_key", "access_key")):
+            if getattr(self, given) is not None and getattr(self, missing) is None:
+                raise rejection(
+                    Wrong((missing,), f"is required with {given}; leave both out for the AWS default chain")
+                )
         return self
 
 
-class StorageGCSConfig(Model):
+class StorageGCSConfig(DriverConfig):
     """Google Cloud Storage.
 
     Attributes:
@@ -95,21 +167,21 @@ class StorageGCSConfig(Model):
         signer_email: Service account that signs URLs by IAM ``signBlob`` where there is no key file.
         endpoint_url: Endpoint of an emulator.
         public_url: Custom domain that serves the bucket.
-        encryption: What uploads ask for.
+        encryption: What uploads ask for, ``AES256`` (Google's keys) or ``gcs:cmek``.
     """
 
     install_extra = "gcp"
 
-    bucket: str = Field(min_length=3, max_length=222)
-    project_id: str
-    credentials_path: str | None = None
-    signer_email: str | None = None
-    endpoint_url: str | None = None
-    public_url: str | None = None
-    encryption: EncryptionConfig = EncryptionConfig()
+    bucket: GCSBucketName
+    project_id: str = Field(min_length=1)
+    credentials_path: str | None = Field(default=None, min_length=1)
+    signer_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    endpoint_url: HttpUrl | None = None
+    public_url: HttpUrl | None = None
+    encryption: Annotated[EncryptionConfig, _only("AES256", "gcs:cmek")] = EncryptionConfig()
 
 
-class StorageAzureConfig(Model):
+class StorageAzureConfig(DriverConfig):
     """Azure Blob Storage.
 
     Attributes:
@@ -119,21 +191,27 @@ class StorageAzureConfig(Model):
         container: Blob container.
         endpoint_url: Account URL when it is not ``https://<account>.blob.core.windows.net``.
         public_url: Custom domain that serves the container.
-        encryption: What uploads ask for; a customer's key is set on the account.
+        encryption: ``AES256`` (Microsoft's keys) or ``azure:cmk``; a customer's key is set on the account.
     """
 
     install_extra = "azure"
 
-    account_name: str = Field(min_length=3, max_length=24)
-    account_key: SecretStr | None = None
-    sas_token: SecretStr | None = None
-    container: str = Field(min_length=3, max_length=63)
-    endpoint_url: str | None = None
-    public_url: str | None = None
-    encryption: EncryptionConfig = EncryptionConfig()
+    account_name: AzureAccountName
+    account_key: Secret | None = None
+    sas_token: Secret | None = None
+    container: AzureContainerName
+    endpoint_url: HttpUrl | None = None
+    public_url: HttpUrl | None = None
+    encryption: Annotated[EncryptionConfig, _only("AES256", "azure:cmk")] = EncryptionConfig()
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> Self:
+        if self.account_key is not None and self.sas_token is not None:
+            raise rejection(Wrong(("sas_token",), "is given beside account_key; one of them is enough"))
+        return self
 
 
-class StorageR2Config(Model):
+class StorageR2Config(DriverConfig):
     """Cloudflare R2: S3 with keys that must be given, an endpoint, and encryption that is always on.
 
     Attributes:
@@ -146,16 +224,17 @@ class StorageR2Config(Model):
     """
 
     install_extra = "aws"
+    min_part_size = S3_MIN_PART
 
-    bucket: str = Field(min_length=3, max_length=63)
-    access_key: SecretStr
-    secret_key: SecretStr
-    endpoint_url: str
-    public_url: str | None = None
-    region: str = "auto"
+    bucket: R2BucketName
+    access_key: Secret
+    secret_key: Secret
+    endpoint_url: HttpUrl
+    public_url: HttpUrl | None = None
+    region: Region = "auto"
 
 
-class StorageLocalConfig(Model):
+class StorageLocalConfig(DriverConfig):
     """A directory on this machine.
 
     Attributes:
@@ -163,11 +242,11 @@ class StorageLocalConfig(Model):
         base_url: Where the application serves it, for `get_url`.
     """
 
-    root_dir: str = "./storage"
-    base_url: str = "http://localhost:8000/storage"
+    root_dir: str = Field(default="./storage", min_length=1)
+    base_url: HttpUrl = "http://localhost:8000/storage"
 
 
-class StorageMemoryConfig(Model):
+class StorageMemoryConfig(DriverConfig):
     """Objects in this process; gone when it ends."""
 
 
@@ -180,18 +259,19 @@ class StorageOperationConfig(Model):
     """
 
     max_file_size_mb: int | None = Field(default=None, gt=0)
-    allowed_mime_types: tuple[str, ...] | None = None
+    allowed_mime_types: tuple[Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")], ...] | None = None
 
 
 class TransferConfig(Model):
     """How one backend moves large objects. Memory is bounded by ``part_size x concurrency``.
 
     Attributes:
-        part_size: Bytes of one part (``8MiB``); grows by itself where an object would need over 10,000 parts.
+        part_size: Bytes of one part (``8MiB``), at least 5 MiB on s3 and r2, at most 5 GiB; grows by itself where
+            an object would need over 10,000 parts.
         concurrency: Parts of one object in flight.
     """
 
-    part_size: ByteSize = ByteSize(8 * MIB)
+    part_size: ByteSize = Field(default=ByteSize(8 * MIB), ge=1, le=MAX_PART)
     concurrency: int = Field(default=4, ge=1, le=64)
 
 
@@ -210,7 +290,7 @@ class CorsRule(Model):
     methods: tuple[str, ...]
     headers: tuple[str, ...] = ()
     expose: tuple[str, ...] = ()
-    max_age: int = 3600
+    max_age: int = Field(default=3600, ge=0)
 
 
 class GrantConfig(Model):
@@ -243,6 +323,12 @@ class ExpectConfig(Model):
     grants: tuple[GrantConfig, ...] = ()
 
 
+def _known_driver(name: str) -> str:
+    if name not in DRIVERS and name not in (known := registered_drivers()):
+        raise ValueError(f"unknown driver {name!r}{did_you_mean(name, known)}; allowed: {', '.join(known)}")
+    return name
+
+
 class NamedStorageConfig(Model):
     """One named backend.
 
@@ -250,13 +336,19 @@ class NamedStorageConfig(Model):
         name: What the application calls it.
         driver: Which driver opens it: one of `DRIVERS`, or one that another distribution registers.
         primary: Whether it is also the backend without a name.
+        local: Settings of the driver ``local``.
+        s3: Settings of the driver ``s3``.
+        gcs: Settings of the driver ``gcs``.
+        azure: Settings of the driver ``azure``.
+        r2: Settings of the driver ``r2``.
+        memory: Settings of the driver ``memory``.
         transfer: How large objects are moved.
         expect: What was provisioned.
         plugin: Settings of a driver from elsewhere; in a document they stand under the driver's name.
     """
 
     name: BackendName
-    driver: str = "local"
+    driver: Annotated[str, AfterValidator(_known_driver)] = "local"
     primary: bool = False
     local: StorageLocalConfig | None = None
     s3: StorageS3Config | None = None
@@ -264,9 +356,9 @@ class NamedStorageConfig(Model):
     azure: StorageAzureConfig | None = None
     r2: StorageR2Config | None = None
     memory: StorageMemoryConfig | None = None
+    plugin: dict[str, Any] | None = Field(default=None, repr=False)
     transfer: TransferConfig = TransferConfig()
     expect: ExpectConfig | None = None
-    plugin: dict[str, Any] | None = Field(default=None, repr=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -274,40 +366,78 @@ class NamedStorageConfig(Model):
         if isinstance(data, Mapping):
             driver = data.get("driver")
             if isinstance(driver, str) and driver not in cls.model_fields and driver in data:
-                return {k: v for k, v in data.items() if k != driver} | {"plugin": data[driver]}
+                return {key: value for key, value in data.items() if key != driver} | {"plugin": data[driver]}
         return data
 
     @model_validator(mode="after")
-    def _known_driver(self) -> Self:
-        if self.driver not in DRIVERS and self.driver not in (known := registered_drivers()):
-            raise ValueError(
-                f"unknown driver {self.driver!r}{did_you_mean(self.driver, known)}; one of {', '.join(known)}"
-            )
-        for other in DRIVERS:
-            if other != self.driver and getattr(self, other) is not None:
-                raise ValueError(f"driver is {self.driver!r} but settings for {other!r} are given")
+    def _settings_of_one_driver(self) -> Self:
+        wrong = [
+            Wrong((other,), f"the driver is {self.driver!r}, so settings for {other!r} are never used")
+            for other in (*DRIVERS, "plugin")
+            if getattr(self, other) is not None and other != (self.driver if self.driver in DRIVERS else "plugin")
+        ]
+        least = DRIVERS[self.driver].min_part_size if self.driver in DRIVERS else 1
+        if self.transfer.part_size < least:
+            wrong.append(Wrong(("transfer", "part_size"), f"must be at least {least // MIB}MiB on {self.driver}"))
+        if wrong:
+            raise rejection(*wrong)
         return self
 
     @property
     def settings(self) -> Any:
-        """The driver's own model (for a driver from elsewhere: its mapping); never None once a config is loaded."""
-        return getattr(self, self.driver) if self.driver in DRIVERS else (self.plugin or {})
+        """The driver's own model; for a driver from elsewhere, its mapping.
+
+        Raises:
+            ConfigError: there is none, and the driver can not do without.
+        """
+        own = getattr(self, self.driver) if self.driver in DRIVERS else (self.plugin or {})
+        if own is not None:
+            return own
+        if required := _required(self.driver):
+            raise ConfigError(f"driver {self.driver!r} needs {', '.join(required)}", backend=self.name)
+        return DRIVERS[self.driver]()
+
+    def with_defaults(self, drivers: Mapping[str, Any]) -> Self:
+        """The same backend with its settings in place: its own, else the driver's in *drivers*, else the defaults."""
+        field = self.driver if self.driver in DRIVERS else "plugin"
+        if getattr(self, field) is not None:
+            return self
+        defaults = drivers.get(self.driver)
+        return self.model_copy(update={field: self.settings if defaults is None else defaults})
+
+    def document(self) -> dict[str, Any]:
+        """As `Model.document`; settings of a driver from elsewhere stand under its name."""
+        return {self.driver if key == "plugin" else key: value for key, value in super().document().items()}
 
 
-DRIVERS: Final[dict[str, type[Model]]] = {
-    "local": StorageLocalConfig,
-    "s3": StorageS3Config,
-    "gcs": StorageGCSConfig,
-    "azure": StorageAzureConfig,
-    "r2": StorageR2Config,
-    "memory": StorageMemoryConfig,
+DRIVERS: Final[dict[str, type[DriverConfig]]] = {
+    name: model
+    for name, field in NamedStorageConfig.model_fields.items()
+    for model in get_args(field.annotation)
+    if isinstance(model, type) and issubclass(model, DriverConfig)
 }
 """Our drivers and the model of each."""
+
+SECRET_KEYS: Final = frozenset(
+    name for model in DRIVERS.values() for name, field in model.model_fields.items() if "SecretStr" in repr(field)
+)
+"""Keys of our drivers that hold secrets."""
+
+_SECRET_LOOKING: Final = re.compile(r"(?:password|passwd|passphrase|secret|token|credential)s?$|(?:^|_|access|api)key$")
 
 
 def registered_drivers() -> list[str]:
     """Names of all drivers that can be opened here, ours first."""
-    return [*DRIVERS, *sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))]
+    return [*DRIVERS, *sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)} - set(DRIVERS))]
+
+
+def is_secret(key: str) -> bool:
+    """Whether *key* holds a secret: one of ours, or one that looks like it in the settings of another driver."""
+    return key in SECRET_KEYS or bool(_SECRET_LOOKING.search(key.lower()))
+
+
+def _required(driver: str) -> list[str]:
+    return [name for name, field in DRIVERS[driver].model_fields.items() if field.is_required()]
 
 
 class StorageConfig(Model):
@@ -316,6 +446,7 @@ class StorageConfig(Model):
     Attributes:
         name: Name of this configuration.
         enabled: Whether the application uses storage at all.
+        env: Deployment environment, as lexigram names it; nothing is derived from it but warnings.
         default_driver: Driver of the single backend ``default`` when no backends are listed.
         health_check_timeout: Seconds that one backend has to answer when it is checked at start.
         drivers: Settings by driver, for backends that carry none themselves.
@@ -325,19 +456,96 @@ class StorageConfig(Model):
 
     name: str = "storage"
     enabled: bool = True
-    default_driver: str = "local"
-    health_check_timeout: float = Field(default=5.0, gt=0)
-    drivers: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
+    env: str | None = None
+    default_driver: Annotated[str, AfterValidator(_known_driver)] = "local"
+    health_check_timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    drivers: dict[str, Any] = Field(default_factory=dict, repr=False)
     service: StorageOperationConfig = StorageOperationConfig()
     backends: tuple[NamedStorageConfig, ...] = ()
 
+    @field_validator("drivers")
+    @classmethod
+    def _typed_settings(cls, drivers: dict[str, Any]) -> dict[str, Any]:
+        typed, wrong = {}, []
+        for driver, settings in drivers.items():
+            try:
+                typed[_known_driver(driver)] = (
+                    DRIVERS[driver].model_validate(settings) if driver in DRIVERS else settings
+                )
+            except ValidationError as exc:
+                wrong += inside(exc, driver, model=DRIVERS[driver])
+            except ValueError as exc:
+                wrong.append(Wrong((driver,), str(exc)))
+        if wrong:
+            raise rejection(*wrong)
+        return typed
+
+    @field_validator("backends", mode="wrap")
+    @classmethod
+    def _names_and_primary(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        wrong = list(ambiguous_names(value))
+        try:
+            backends = validate(value)
+        except ValidationError as exc:
+            wrong += inside(exc)
+        else:
+            if not wrong:
+                return backends
+        raise rejection(*wrong)
+
+    @model_validator(mode="after")
+    def _settings_exist(self) -> Self:
+        listed: Iterable[tuple[tuple[str | int, ...], NamedStorageConfig]] = (
+            ((("backends", index, backend.driver), backend) for index, backend in enumerate(self.backends))
+            if self.backends
+            else [(("drivers", self.default_driver), self._default_backend())]
+        )
+        wrong = [
+            Wrong(location, f"is required, with {', '.join(_required(backend.driver))}")
+            for location, backend in listed
+            if backend.driver in DRIVERS and backend.driver not in self.drivers
+            if getattr(backend, backend.driver) is None and _required(backend.driver)
+        ]
+        if wrong:
+            raise rejection(*wrong)
+        return self
+
+    def _default_backend(self) -> NamedStorageConfig:
+        return NamedStorageConfig(name="default", driver=self.default_driver, primary=True)
+
     def named_backends(self) -> tuple[NamedStorageConfig, ...]:
         """Every backend with its settings in place; the single ``default`` one when none is listed."""
-        raise NotImplementedError
+        listed = self.backends or (self._default_backend(),)
+        return tuple(backend.with_defaults(self.drivers) for backend in listed)
+
+    @property
+    def primary(self) -> NamedStorageConfig:
+        """The backend without a name: the one that is marked primary, else the first."""
+        backends = self.named_backends()
+        return next((backend for backend in backends if backend.primary), backends[0])
 
     def backend(self, name: str) -> NamedStorageConfig:
-        """The backend called *name*; `UnknownBackendError` lists the names that exist."""
-        raise NotImplementedError
+        """The backend called *name*.
+
+        Raises:
+            UnknownBackendError: there is none; lists the names that exist.
+        """
+        by_name = {backend.name: backend for backend in self.named_backends()}
+        if name not in by_name:
+            raise UnknownBackendError(
+                f"no backend is called {name!r}{did_you_mean(name, by_name)}", hint=f"there are: {', '.join(by_name)}"
+            )
+        return by_name[name]
+
+
+def _version(version: float | str) -> float | str:
+    match = re.fullmatch(r"(\d+)(?:\.(\d+))?", str(version))
+    if not match:
+        raise ValueError(f"{version!r} is not a version; allowed: {VERSION} or {VERSION}.{MINOR}")
+    if int(match[1]) != VERSION:
+        do = "upgrade tandem-storage" if int(match[1]) > VERSION else "run `tandem up` again to write it anew"
+        raise ValueError(f"is {version}, and this release reads version {VERSION}: {do}")
+    return version
 
 
 class StorageDocument(Model):
@@ -347,19 +555,64 @@ class StorageDocument(Model):
         version: Version of the contract, ``1`` or ``1.3``.
         project: Pulumi project.
         stack: Pulumi stack.
-        fingerprint: `fingerprint` of the document.
+        fingerprint: `fingerprint` of the document; where it stands, the document is generated.
         storage: The configuration, secrets as references.
     """
 
-    version: int | float = VERSION
+    version: Annotated[int | float | str, AfterValidator(_version)] = VERSION
     project: str | None = None
     stack: str | None = None
-    fingerprint: str | None = None
+    fingerprint: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
     storage: StorageConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """The generated document: keys that were set, in a fixed order, with its fingerprint.
+
+        Raises:
+            ConfigError: it holds a literal secret.
+        """
+        origin = {"version": self.version, "project": self.project, "stack": self.stack}
+        content = {key: value for key, value in origin.items() if value is not None}
+        storage = {"storage": self.storage.document()}
+        if problems := literal_secrets(storage):
+            raise ConfigError("a generated document holds no literal secrets", problems=problems)
+        return content | {"fingerprint": fingerprint(content | storage)} | storage
+
+    def to_yaml(self) -> str:
+        """`to_dict` as a file. The same configuration always gives the same bytes."""
+        header = f"# generated from stack {self.stack} — do not edit\n" if self.stack else "# generated — do not edit\n"
+        return header + yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=120)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of `StorageDocument`, described by the docstrings above."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StorageDocument.model_json_schema()}
 
 
 def fingerprint(document: Mapping[str, Any]) -> str:
     """``sha256:`` and the hash of the document's canonical JSON without the key ``fingerprint``."""
     content = {key: value for key, value in document.items() if key != "fingerprint"}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # a hand-edited document may hold what JSON has no form for (a YAML date): its text is as good for a hash
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def literal_secrets(document: Mapping[str, Any]) -> list[Problem]:
+    """Every secret of *document* that stands there in clear instead of as a reference."""
+    return [
+        Problem(dotted(location, document), "is a literal secret", REFERENCE_FORMS)
+        for location, value in found_keys(document, is_secret)
+        if value is not None and not (isinstance(value, str) and REFERENCE.fullmatch(value))
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Model):
+        return value.document()
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, ByteSize) else value

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from runtime.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pydantic import ValidationError
+Location = tuple[str | int, ...]
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -23,11 +29,13 @@ class _StrictLoader(yaml.SafeLoader):
         seen: dict[object, int] = {}
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if isinstance(key, str | int) and seen.setdefault(key, line) != line:
+            if not isinstance(key, str | int):
+                continue
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key!r} is given twice (first on line {seen[key]})", key_node.start_mark
                 )
+            seen[key] = key_node.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
 
@@ -43,19 +51,59 @@ def parse_yaml(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(
-            "this is not valid YAML", source=source, problems=[Problem(where, exc.problem or str(exc))]
-        ) from exc
+        problem = Problem(where, exc.problem or exc.context or "can not be read")
+    except yaml.reader.ReaderError as exc:
+        problem = Problem(f"character {exc.position + 1}", f"{exc.character!r} is not allowed")
+    except RecursionError:
+        problem = Problem("", "is nested too deeply")
+    raise ConfigError("this is not valid YAML", source=source, problems=[problem])
+
+
+def parse_json(text: str, source: str) -> Any:
+    """The document in *text*, or a `ConfigError` with the line that can not be read.
+
+    Args:
+        text: JSON.
+        source: What the reader calls this document, for the message.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        key, count = max(Counter(key for key, _ in pairs).items(), key=itemgetter(1), default=("", 0))
+        if count > 1:
+            raise _TwiceError(f"{key!r} is given twice")
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as exc:
+        problem = Problem(f"line {exc.lineno}, column {exc.colno}", exc.msg)
+    except _TwiceError as exc:
+        problem = Problem("", str(exc))
+    except RecursionError:
+        problem = Problem("", "is nested too deeply")
+    raise ConfigError("this is not valid JSON", source=source, problems=[problem])
+
+
+class _TwiceError(Exception):
+    """A key stands twice in one JSON object."""
 
 
 def read_yaml(path: Path) -> Any:
     """The document in a file, or a `ConfigError` that says why it can not be read."""
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except OSError as exc:
-        raise ConfigError(f"can not be read: {exc.strerror}", source=str(path)) from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"is not UTF-8 text (byte {exc.start})", source=str(path)) from exc
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(why_unreadable(exc), source=str(path)) from exc
+    return parse_json(text, str(path)) if path.suffix == ".json" else parse_yaml(text, str(path))
+
+
+def why_unreadable(error: OSError | ValueError) -> str:
+    """Why a text file could not be read, as the rest of a sentence that begins with its name."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 text (byte {error.start})"
+    if isinstance(error, OSError):
+        return f"can not be read: {error.strerror or type(error).__name__}"
+    return "can not be read: this is no path"  # a null byte in it
 
 
 def dotted(location: Iterable[str | int], document: Any = None) -> str:
@@ -68,13 +116,20 @@ def dotted(location: Iterable[str | int], document: Any = None) -> str:
     """
     text, node = "", document
     for part in location:
-        node = _child(node, part)
-        if isinstance(part, str):
-            text += f".{part}" if text else part
+        siblings, node = node, _child(node, part)
+        if isinstance(part, int):
+            name = _unique_name(node, siblings)
+            text += f".{name}" if name else f"[{part}]"
         else:
-            name = node.get("name") if isinstance(node, dict) else None
-            text += f".{name}" if isinstance(name, str) else f"[{part}]"
+            text += f".{part}" if text else str(part)
     return text
+
+
+def _unique_name(node: Any, siblings: Any) -> str | None:
+    name = node.get("name") if isinstance(node, Mapping) else None
+    if not isinstance(name, str) or sum(isinstance(s, Mapping) and s.get("name") == name for s in siblings) > 1:
+        return None
+    return name
 
 
 def _child(node: Any, part: str | int) -> Any:
@@ -90,8 +145,73 @@ def did_you_mean(found: str, allowed: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+class Wrong(NamedTuple):
+    """One thing that a validator found: where, below what it validates, and the message."""
+
+    location: Location
+    message: str
+    kind: str = "rejected"
+
+
+def rejection(*wrong: Wrong) -> ValidationError:
+    """What a validator raises to report several problems, each with its own path; pydantic puts its own before it."""
+    details: list[InitErrorDetails] = [
+        # braces would be taken for placeholders only if there were a context; there is none
+        {"type": PydanticCustomError(found.kind, found.message), "loc": found.location, "input": None}
+        for found in wrong
+    ]
+    return ValidationError.from_exception_data("rejected", details, hide_input=True)
+
+
+def inside(error: ValidationError, *location: str | int, model: type[BaseModel] | None = None) -> list[Wrong]:
+    """What *error* says, as problems below *location*, to raise it together with others.
+
+    Args:
+        error: What a model's validation raised.
+        location: Where the validated value stands.
+        model: That model, when the models above do not tell it: an unknown key is explained here then.
+    """
+    wrong = []
+    for item in error.errors(include_url=False):
+        path, kind, message = item["loc"], item["type"], item["msg"]
+        if model and kind == "extra_forbidden":
+            kind, message = "rejected", str(Problem("", *_unknown_key(str(path[-1]), keys_at(model, path[:-1]))))
+        wrong.append(Wrong((*location, *path), message, kind))
+    return wrong
+
+
+def ambiguous_names(entries: Any) -> Iterator[Wrong]:
+    """Names given twice and primaries beyond the first, in whatever was given as a list of named entries."""
+    names: dict[str, int] = {}
+    primaries: list[Any] = []
+    for index, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
+        name, primary = (
+            entry.get(key) if isinstance(entry, Mapping) else getattr(entry, key, None) for key in ("name", "primary")
+        )
+        if isinstance(name, str) and names.setdefault(name, index) != index:
+            yield Wrong((index, "name"), f"{name!r} is the name of entry {names[name]} already")
+        if primary is True:
+            if primaries:
+                yield Wrong((index, "primary"), f"{primaries[0]!r} is primary already; at most one may be")
+            primaries.append(name)
+
+
+def found_keys(node: Any, wanted: Callable[[str], bool], location: Location = ()) -> Iterator[tuple[Location, Any]]:
+    """Where *wanted* keys with a plain value stand in a document, and that value."""
+    children = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in children:
+        if isinstance(key, str) and wanted(key) and not isinstance(value, Mapping | list):
+            yield (*location, key), value
+        else:
+            yield from found_keys(value, wanted, (*location, key))
+
+
 def problems_of(
-    error: ValidationError, document: Any, root: str = "", fields: Mapping[str, Sequence[str]] | None = None
+    error: ValidationError,
+    document: Any,
+    root: str = "",
+    fields: Mapping[str, Sequence[str]] | None = None,
+    model: type[BaseModel] | None = None,
 ) -> list[Problem]:
     """What pydantic found wrong, as problems with full paths.
 
@@ -100,17 +220,38 @@ def problems_of(
         document: The document that was validated, to call list entries by their names.
         root: Path of the document inside the file (``storage``).
         fields: Allowed keys by path, to suggest the right spelling of an unknown one.
+        model: The model that validated it: the allowed keys are read off its fields instead.
     """
     problems = []
     for item in error.errors(include_url=False, include_input=False):
         path = ".".join(part for part in (root, dotted(item["loc"], document)) if part)
         parent, _, key = path.rpartition(".")
         if item["type"] == "extra_forbidden":
-            known = (fields or {}).get(parent, ())
-            message = f"unknown key{did_you_mean(key, known)}"
-            problems.append(Problem(path, message, ", ".join(known) or None))
+            known = keys_at(model, item["loc"][:-1]) if model else (fields or {}).get(parent, ())
+            problems.append(Problem(path, *_unknown_key(key, known)))
         elif item["type"] == "missing":
             problems.append(Problem(path, "is required"))
         else:
             problems.append(Problem(path, item["msg"].removeprefix("Value error, ")))
     return problems
+
+
+def _unknown_key(key: str, known: Sequence[str]) -> tuple[str, str | None]:
+    return f"unknown key{did_you_mean(key, known)}", ", ".join(known) or None
+
+
+def keys_at(model: type[BaseModel], location: Iterable[str | int]) -> list[str]:
+    """Keys that *model* allows at a location inside its documents; nothing where any key is allowed."""
+    found: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, str) and found:
+            field = found.model_fields.get(part)
+            found = _model_in(field.annotation) if field else None
+    return list(found.model_fields) if found else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field's annotation holds, below ``| None``, ``tuple[…]`` and ``Annotated[…]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)

@@ -1,0 +1,102 @@
+"""References inside a document's values: ``${NAME}`` and ``${file:PATH}``, resolved when it is loaded.
+
+* ``${NAME}`` is the environment variable NAME, ``${NAME:text}`` the same with *text* where it is not set.
+* ``${file:PATH}`` is the content of a file without its last newline; a relative path starts at the directory
+  of the config file.
+* ``$${`` is a literal ``${``. Keys are never interpolated, and what a reference gives is not looked at again.
+
+A reference may be a whole value or a part of it. Every one that can not be resolved is reported, at once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from runtime.errors import Problem
+from runtime.validation import dotted, why_unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+REFERENCE: Final = re.compile(r"\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
+"""What a generated document may hold for a secret: one reference and nothing else."""
+
+REFERENCE_FORMS: Final = "${NAME} or ${file:PATH}"
+"""What `REFERENCE` matches, for messages."""
+
+_TOKEN: Final = re.compile(
+    r"\$(?P<escape>\$)\{|\$\{(?:file:(?P<file>[^{}]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^{}]*))?)\}"
+    r"|(?P<malformed>\$\{)"
+)
+
+
+@dataclass(slots=True)
+class Interpolation:
+    """One pass over one document.
+
+    Attributes:
+        environ: Variables that ``${NAME}`` is looked up in.
+        directory: Where relative paths of ``${file:PATH}`` start.
+        root: Path of the document inside its file, for messages.
+        problems: What could not be resolved.
+        references: By path of the value: the text as it stands in the document.
+    """
+
+    environ: Mapping[str, str]
+    directory: Path
+    root: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    references: dict[str, str] = field(default_factory=dict)
+
+    def resolve(self, document: Any) -> Any:
+        """A copy of *document* with every reference replaced; what can not be resolved is left as it is."""
+        return self._resolve(document, (), document)
+
+    def _resolve(self, node: Any, location: tuple[str | int, ...], document: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: self._resolve(value, (*location, key), document) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [self._resolve(value, (*location, index), document) for index, value in enumerate(node)]
+        if isinstance(node, str) and "${" in node:
+            path = ".".join(part for part in (self.root, dotted(location, document)) if part)
+            return self._text(node, path)
+        return node
+
+    def _text(self, text: str, path: str) -> str:
+        def replace(match: re.Match[str]) -> str:
+            if match["escape"]:
+                return "${"
+            try:
+                value = self._value(match)
+            except _UnresolvedError as exc:
+                self.problems.append(Problem(path, *exc.args))
+                return match[0]
+            self.references[path] = text
+            return value
+
+        return _TOKEN.sub(replace, text)
+
+    def _value(self, match: re.Match[str]) -> str:
+        if match["malformed"]:
+            raise _UnresolvedError("'${' begins no reference; write $${ for a literal one", REFERENCE_FORMS)
+        if match["file"]:
+            return self._file(self.directory / match["file"])
+        value = self.environ.get(match["name"], match["default"])
+        if value is None:
+            raise _UnresolvedError(f"environment variable {match['name']} is not set")
+        return value
+
+    @staticmethod
+    def _file(path: Path) -> str:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as exc:
+            raise _UnresolvedError(f"file {path} {why_unreadable(exc)}") from exc
+        return text.removesuffix("\n").removesuffix("\r")
+
+
+class _UnresolvedError(Exception):
+    """A reference gives no value: the message and, when it can be listed, what is allowed."""
