@@ -1,0 +1,199 @@
+"""Bytes on their way into the bucket: a temporary file, its hashes, and the wish to stop."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+import time
+import zlib
+from secrets import token_hex
+from typing import TYPE_CHECKING, Protocol, Self
+
+import anyio
+import anyio.to_thread
+
+from runtime.errors import ChecksumMismatchError, NotSupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Concatenate, ParamSpec, TypeVar
+
+    from runtime.driver import Bytes
+    from runtime.drivers._local_work import Work
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+BLOCK = 1024 * 1024
+CHECKSUMS = frozenset({"crc32", "md5", "sha256"})
+
+
+class StoppedError(Exception):
+    """The caller was cancelled: the thread that works for it gives up."""
+
+
+class Stop:
+    """Tells a worker thread that nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+        self._ended = threading.Event()
+        self._begun = threading.Lock()
+
+    def check(self) -> None:
+        """Raise when the caller was cancelled."""
+        if self._wanted.is_set():
+            raise StoppedError
+
+    def _run(self, work: Callable[[], T]) -> T:
+        if not self._begun.acquire(blocking=False):
+            raise StoppedError
+        try:
+            return work()
+        finally:
+            self._ended.set()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run *work* in a thread; when cancelled, ask it to stop and come back only once it has.
+
+        Nothing is written behind the back of a caller that was told that its upload was cancelled.
+        """
+        try:
+            return await anyio.to_thread.run_sync(self._run, work, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            self._wanted.set()
+            if not self._begun.acquire(blocking=False):  # else it never began, and can not begin any more
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._ended.wait)
+            raise
+
+
+async def in_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run blocking *work*, which gets a `Stop` first, in a worker thread."""
+    stop = Stop()
+    return await stop.run(lambda: work(stop, *args, **kwargs))
+
+
+class _Hash(Protocol):
+    def update(self, data: Bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: Bytes) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
+class Hashes:
+    """The hash that every object has, and the one that the caller wants to be checked.
+
+    Args:
+        checksum: ``algorithm:base64``, or None.
+    """
+
+    def __init__(self, checksum: str | None) -> None:
+        self._sha256 = hashlib.sha256()
+        self._wanted = checksum
+        algorithm, _, _ = (checksum or "sha256:").partition(":")
+        if algorithm not in CHECKSUMS:
+            raise NotSupportedError(f"checksum {algorithm!r} is not one of {', '.join(sorted(CHECKSUMS))}")
+        self._other: _Hash | None = None
+        if algorithm == "md5":
+            self._other = hashlib.md5(usedforsecurity=False)
+        elif algorithm == "crc32":
+            self._other = _Crc32()
+
+    def update(self, data: Bytes) -> None:
+        """Take the next bytes in."""
+        self._sha256.update(data)
+        if self._other is not None:
+            self._other.update(data)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all bytes so far, in hex."""
+        return self._sha256.hexdigest()
+
+    def check(self) -> None:
+        """Raise `ChecksumMismatchError` when the bytes are not the announced ones."""
+        if self._wanted is None:
+            return
+        algorithm, _, announced = self._wanted.partition(":")
+        found = base64.b64encode((self._other or self._sha256).digest()).decode("ascii")
+        if found != announced:
+            raise ChecksumMismatchError(f"the content's {algorithm} is {found}, announced was {announced}")
+
+
+class Staged:
+    """A temporary file that may become an object; without `placed` it is gone at the end of the ``with``.
+
+    Attributes:
+        name: Its name in the temporary folder.
+        fd: Its descriptor, which also holds its lock.
+    """
+
+    def __init__(self, work: Work, prefix: str = "put") -> None:
+        self._work = work
+        self.name = f"{prefix}-{token_hex(8)}"
+        self.fd = work.create(self.name)
+        self._placed = False
+        self._open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, data: Bytes, offset: int) -> None:
+        """Write all of *data* at *offset*."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self.fd, view, offset)
+            view, offset = view[written:], offset + written
+
+    def seal(self, taken: frozenset[int] = frozenset()) -> os.stat_result:
+        """Put the bytes on the disk for good, with an mtime that is not in *taken*; gives the file's facts."""
+        now = time.time_ns()
+        while True:
+            os.utime(self.fd, ns=(now, now))
+            found = os.fstat(self.fd)  # a file system may round
+            if found.st_mtime_ns not in taken:
+                os.fsync(self.fd)
+                return found
+            now += 1 if found.st_mtime_ns == now else 1_000_000_000
+
+    def placed(self) -> None:
+        """The file has become an object."""
+        self._placed = True
+
+    def close(self) -> None:
+        """Close the file and, unless it has become an object, remove it."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if not self._placed:
+                self._work.discard(self.name)
+        finally:
+            os.close(self.fd)
+
+
+def pieces(fd: int, start: int, end: int, stop: Stop) -> Iterator[bytes]:
+    """The bytes of an open file from *start* to *end*, or to its end where that comes first, in blocks."""
+    while start < end and (block := os.pread(fd, min(BLOCK, end - start), start)):
+        stop.check()
+        yield block
+        start += len(block)

@@ -1,0 +1,229 @@
+"""The driver's own folder ``.tandem`` in the root: files in the making, locks, attributes.
+
+=======================  ===========================================================================================
+``.tandem/root.json``    ``{"format": 1, "folded": false}``: how names are written here (`_local_names`)
+``.tandem/temporary/``   files of uploads that are not complete, each held locked by the process that writes it
+``.tandem/locks/``       256 files that writers of one path lock (flock) while they compare and rename
+``.tandem/attributes/``  see `_local_attributes`
+=======================  ===========================================================================================
+
+It is made by the first write. It is on the root's file system, so that a rename out of it is atomic.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import time
+from contextlib import contextmanager
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+from runtime.drivers import _local_attributes as attributes
+from runtime.drivers._local_names import WORK, Names
+from runtime.drivers._local_tree import NOT_THERE, MissingRootError, folder, make_folder, make_root, open_file, regular
+from runtime.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runtime.drivers._local_attributes import Version
+
+TEMPORARY = (WORK, "temporary")
+LOCKS = (WORK, "locks")
+ATTRIBUTES = (WORK, "attributes")
+STALE_SECONDS = 3600
+"""Temporary files that nobody holds locked and that nobody wrote to for so long are removed at open."""
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+class Work:
+    """The work folder of one root.
+
+    Args:
+        root: Absolute path of the root.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._names: Names | None = None
+
+    @property
+    def names(self) -> Names:
+        """How names are written below this root; asked of the disk once it has been written down there."""
+        if self._names is not None:
+            return self._names
+        text = self._read((WORK,), "root.json")
+        if text is None:
+            return Names()
+        document: dict[str, Any] = json.loads(text)
+        if document.get("format") != attributes.FORMAT:
+            raise StorageError(f"{self.root}/{WORK}/root.json has format {document.get('format')!r}, known is 1")
+        self._names = Names(folded=bool(document["folded"]))
+        return self._names
+
+    def prepare(self) -> None:
+        """Make the root and the work folder, where they are missing."""
+        if self._names is not None and os.path.isdir(f"{self.root}/{WORK}/locks"):  # noqa: PTH112 - hot path
+            return
+        make_root(self.root)
+        with folder(self.root, ()) as here:
+            make_folder(WORK, here)
+        with folder(self.root, (WORK,)) as here:
+            for name in (TEMPORARY[1], ATTRIBUTES[1]):
+                make_folder(name, here)
+        if self._read((WORK,), "root.json") is None:
+            document = {"format": attributes.FORMAT, "folded": self._mixes_up_letters()}
+            self.replace((WORK,), "root.json", json.dumps(document).encode())
+        with folder(self.root, (WORK,)) as here:
+            make_folder(LOCKS[1], here)  # last: it says that the rest is there
+
+    def _mixes_up_letters(self) -> bool:
+        name = f"probe-\u00e9a-{token_hex(4)}"
+        os.close(self.create(name))
+        try:
+            with folder(self.root, TEMPORARY) as here:
+                for other in (name.upper(), name.replace("\u00e9", "e\u0301")):
+                    try:
+                        os.stat(other, dir_fd=here)
+                    except FileNotFoundError:
+                        continue
+                    return True
+                return False
+        finally:
+            self.discard(name)
+
+    # temporary files
+
+    def create(self, name: str) -> int:
+        """A new file in the temporary folder, locked for as long as the descriptor is open."""
+        with folder(self.root, TEMPORARY) as here:
+            made = os.open(name, _NEW, 0o666, dir_fd=here)  # the umask applies, as to any file
+        fcntl.flock(made, fcntl.LOCK_EX)
+        return made
+
+    def discard(self, name: str) -> None:
+        """Remove a temporary file; succeeds when it is not there."""
+        with folder(self.root, TEMPORARY) as here:
+            remove(name, here)
+
+    def sweep(self, now: float | None = None) -> list[str]:
+        """Remove what killed processes left. A root that is not there or may not be written to needs no sweeping.
+
+        Args:
+            now: Seconds since the epoch; the clock's when missing.
+        """
+        removed = []
+        try:
+            with folder(self.root, TEMPORARY) as here:
+                for name in os.listdir(here):  # noqa: PTH208 - a descriptor, not a path
+                    if self._abandoned(name, here, time.time() if now is None else now):
+                        remove(name, here)
+                        removed.append(name)
+        except MissingRootError:
+            return []
+        except OSError as exc:
+            if exc.errno not in NOT_THERE | {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise
+        return removed
+
+    @staticmethod
+    def _abandoned(name: str, here: int, now: float) -> bool:
+        opened = open_file(name, here)
+        if opened is None:
+            return False
+        try:
+            if now - os.fstat(opened).st_mtime < STALE_SECONDS:
+                return False
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False  # a living process writes it, however slowly
+        else:
+            return True
+        finally:
+            os.close(opened)
+
+    # locks
+
+    @contextmanager
+    def locked(self, path: str) -> Iterator[None]:
+        """Hold back all other writers of *path*, in this process and in others."""
+        name = hashlib.sha256(path.encode()).hexdigest()[:2]
+        with folder(self.root, LOCKS) as here:
+            lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=here)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    # attributes
+
+    def versions(self, path: str) -> list[Version]:
+        """The versions that are written down for *path*."""
+        shard, name = attributes.file_name(path)
+        text = self._read((*ATTRIBUTES, shard), name)
+        return [] if text is None else attributes.load(text, "/".join((*ATTRIBUTES, shard, name)))
+
+    def write_versions(self, path: str, versions: list[Version]) -> None:
+        """Write the versions of *path* down, for good."""
+        shard, name = attributes.file_name(path)
+        with folder(self.root, ATTRIBUTES) as here:
+            make_folder(shard, here)
+        self.replace((*ATTRIBUTES, shard), name, attributes.dump(path, versions))
+
+    def forget_versions(self, path: str) -> None:
+        """Remove what is written down for *path*."""
+        shard, name = attributes.file_name(path)
+        try:
+            with folder(self.root, (*ATTRIBUTES, shard)) as here:
+                remove(name, here)
+        except OSError as exc:
+            if exc.errno not in NOT_THERE:
+                raise
+
+    # files
+
+    def _read(self, parts: tuple[str, ...], name: str) -> bytes | None:
+        try:
+            with folder(self.root, parts) as here:
+                opened = open_file(name, here)
+        except OSError as exc:
+            if exc.errno in NOT_THERE:
+                return None
+            raise
+        if opened is None:
+            return None
+        with os.fdopen(opened, "rb") as file:
+            return file.read()
+
+    def replace(self, parts: tuple[str, ...], name: str, content: bytes) -> None:
+        """Write a small file of our own: the old one or the new one, never a part, also after a power cut."""
+        made = f"own-{token_hex(8)}"
+        descriptor = self.create(made)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            with folder(self.root, TEMPORARY) as source, folder(self.root, parts) as here:
+                os.replace(made, name, src_dir_fd=source, dst_dir_fd=here)
+                os.fsync(here)
+        except BaseException:
+            self.discard(made)
+            raise
+
+
+def remove(name: str, here: int) -> bool:
+    """Remove a regular file from the open folder *here*; whether there was one."""
+    if regular(name, here) is None:
+        return False
+    try:
+        os.unlink(name, dir_fd=here)
+    except FileNotFoundError:
+        return False
+    return True
