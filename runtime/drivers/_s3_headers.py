@@ -1,0 +1,222 @@
+"""Attributes of an object, as `UploadOptions`, as headers, as obstore's attributes, and back as `FileInfo`.
+
+Metadata values that signing would fold (two spaces) or that look encoded already are sent as RFC 2047 words, and
+such words are decoded when read: S3 encodes other writers' Unicode so, and R2 decodes and encodes it itself.
+
+Source:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    https://developers.cloudflare.com/r2/api/s3/extensions/
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import UTC, datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from runtime.errors import ConfigError, NotSupportedError
+from runtime.models import FileInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from obstore.store import S3Config
+
+    from runtime.config import EncryptionConfig
+    from runtime.models import UploadOptions
+
+META: Final = "x-amz-meta-"
+DEFAULT_TYPE: Final = "application/octet-stream"
+
+CHECKSUMS: Final = {
+    "md5": "content-md5",
+    "crc32": "x-amz-checksum-crc32",
+    "crc32c": "x-amz-checksum-crc32c",
+    "crc64nvme": "x-amz-checksum-crc64nvme",
+    "sha1": "x-amz-checksum-sha1",
+    "sha256": "x-amz-checksum-sha256",
+}
+"""Header in which S3 takes the checksum of a whole object, and refuses it before it becomes visible."""
+
+_STANDARD: Final = {
+    "content-type": "Content-Type",
+    "cache-control": "Cache-Control",
+    "content-disposition": "Content-Disposition",
+    "content-encoding": "Content-Encoding",
+}
+_OBSTORE_NAMES: Final = frozenset({*_STANDARD, "content-language", "storage-class"})
+_WORD_BYTES: Final = 45  # 60 base64 characters: an encoded word has at most 75
+
+
+def encryption_headers(encryption: EncryptionConfig) -> dict[str, str]:
+    """What asks for the configured encryption; nothing when it is left to the bucket's default."""
+    if not encryption.enabled:
+        return {}
+    if encryption.type == "AES256":
+        return {"x-amz-server-side-encryption": "AES256"}
+    if encryption.type != "aws:kms":
+        raise ConfigError(f"S3 has no encryption {encryption.type!r}; it has AES256 and aws:kms")
+    headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-bucket-key-enabled": "true"}
+    if encryption.kms_key_id:
+        headers["x-amz-server-side-encryption-aws-kms-key-id"] = encryption.kms_key_id
+    return headers
+
+
+def encryption_config(encryption: EncryptionConfig) -> S3Config:
+    """The same as obstore's configuration."""
+    headers = encryption_headers(encryption)
+    if not headers:
+        return {}
+    config: S3Config = {"server_side_encryption": encryption.type}
+    if encryption.type == "aws:kms":
+        config["sse_bucket_key_enabled"] = True
+        if encryption.kms_key_id:
+            config["sse_kms_key_id"] = encryption.kms_key_id
+    return config
+
+
+def needs_request(options: UploadOptions) -> bool:
+    """Whether obstore can not carry these options: a checksum, or metadata named as one of its attributes."""
+    return options.checksum is not None or not _OBSTORE_NAMES.isdisjoint(options.metadata or ())
+
+
+def write_headers(options: UploadOptions) -> dict[str, str]:
+    """Headers that give a new object its attributes, without conditions, checksum and encryption."""
+    headers = {"content-type": options.content_type or DEFAULT_TYPE}
+    if options.cache_control is not None:
+        headers["cache-control"] = options.cache_control
+    if options.content_disposition is not None:
+        headers["content-disposition"] = options.content_disposition
+    if options.content_encoding is not None:
+        headers["content-encoding"] = options.content_encoding
+    for name, value in (options.metadata or {}).items():
+        headers[META + name] = encode_value(value)
+    if options.storage_class is not None:
+        headers["x-amz-storage-class"] = options.storage_class
+    if options.tags:
+        headers["x-amz-tagging"] = "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in options.tags.items())
+    return headers
+
+
+def condition_headers(options: UploadOptions) -> dict[str, str]:
+    """Headers of a conditional write."""
+    if options.if_not_exists:
+        return {"if-none-match": "*"}
+    return {} if options.if_match is None else {"if-match": f'"{options.if_match}"'}
+
+
+def checksum_header(checksum: str) -> tuple[str, str]:
+    """The header that makes S3 verify ``algorithm:base64``."""
+    algorithm, _, value = checksum.partition(":")
+    if algorithm not in CHECKSUMS:
+        raise NotSupportedError(f"S3 does not verify {algorithm!r}; it verifies {', '.join(CHECKSUMS)}")
+    return CHECKSUMS[algorithm], value
+
+
+def obstore_attributes(options: UploadOptions) -> dict[str, str]:
+    """The same for obstore's ``put``."""
+    attributes = {"Content-Type": options.content_type or DEFAULT_TYPE}
+    if options.cache_control is not None:
+        attributes["Cache-Control"] = options.cache_control
+    if options.content_disposition is not None:
+        attributes["Content-Disposition"] = options.content_disposition
+    if options.content_encoding is not None:
+        attributes["Content-Encoding"] = options.content_encoding
+    if options.storage_class is not None:
+        attributes["Storage-Class"] = options.storage_class
+    for name, value in (options.metadata or {}).items():
+        attributes[name] = encode_value(value)
+    return attributes
+
+
+def encode_value(value: str) -> str:
+    """A metadata value as ASCII that comes back unchanged: itself where it can, else RFC 2047 words."""
+    if value.isascii() and value.isprintable() and "=?" not in value and "  " not in value and value == value.strip():
+        return value
+    words, word = [], b""
+    for character in value:
+        encoded = character.encode()
+        if len(word) + len(encoded) > _WORD_BYTES:
+            words.append(word)
+            word = b""
+        word += encoded
+    words.append(word)
+    return " ".join(f"=?UTF-8?B?{b64encode(word).decode()}?=" for word in words)
+
+
+def decode_value(value: str) -> str:
+    """The metadata value that *value* stands for; *value* itself when it is no RFC 2047 word."""
+    if "=?" not in value:
+        return value
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, UnicodeDecodeError):
+        return value
+
+
+def written(path: str, size: int, options: UploadOptions, etag: str | None, version: str | None) -> FileInfo:
+    """What is known of an object that was just written; ``last_modified`` is this machine's time, to the second."""
+    return FileInfo(
+        path,
+        size,
+        options.content_type or DEFAULT_TYPE,
+        datetime.now(UTC).replace(microsecond=0),
+        etag=etag.strip('"') if etag else None,
+        metadata=dict(options.metadata or {}),
+        cache_control=options.cache_control,
+        content_disposition=options.content_disposition,
+        content_encoding=options.content_encoding,
+        version=version,
+        checksum=options.checksum,
+    )
+
+
+def info_from_headers(path: str, headers: Mapping[str, str]) -> FileInfo:
+    """What the headers of a GET or HEAD say; the size is that of the whole object, also of a range."""
+    size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "0")
+    etag = headers.get("etag")
+    return FileInfo(
+        path,
+        int(size),
+        headers.get("content-type", DEFAULT_TYPE),
+        parsedate_to_datetime(headers["last-modified"]).astimezone(UTC),
+        etag=etag.strip('"') if etag else None,
+        metadata={
+            name[len(META) :].lower(): decode_value(value)
+            for name, value in headers.items()
+            if name.lower().startswith(META)
+        },
+        cache_control=headers.get("cache-control"),
+        content_disposition=headers.get("content-disposition"),
+        content_encoding=headers.get("content-encoding"),
+        version=headers.get("x-amz-version-id"),
+    )
+
+
+def info_from_obstore(path: str, meta: Mapping[str, Any], attributes: dict[str, str]) -> FileInfo:
+    """What obstore says of an object."""
+    etag = meta["e_tag"]
+    content_type = attributes.pop("Content-Type", DEFAULT_TYPE)
+    cache_control = attributes.pop("Cache-Control", None)
+    disposition = attributes.pop("Content-Disposition", None)
+    encoding = attributes.pop("Content-Encoding", None)
+    if attributes:
+        attributes.pop("Content-Language", None)
+        attributes.pop("Storage-Class", None)
+        attributes = {name: decode_value(value) for name, value in attributes.items()}
+    return FileInfo(
+        path,
+        meta["size"],
+        content_type,
+        meta["last_modified"],
+        etag=etag.strip('"') if etag else None,
+        metadata=attributes,
+        cache_control=cache_control,
+        content_disposition=disposition,
+        content_encoding=encoding,
+        version=meta["version"],
+    )

@@ -1,0 +1,180 @@
+"""Multipart uploads: parts are sent, then one request makes the whole object visible.
+
+Source:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape
+
+from lxml import etree
+
+from runtime.drivers._s3_errors import ServiceError, error_fields
+from runtime.drivers._s3_headers import checksum_header, condition_headers, info_from_headers, write_headers, written
+from runtime.errors import NotSupportedError, PreconditionFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runtime.driver import Bytes
+    from runtime.drivers._s3_requests import Answer, Requests
+    from runtime.models import FileInfo, UploadOptions
+
+MIB: Final = 1024 * 1024
+COPY_PART: Final = 512 * MIB
+COPIES_AT_ONCE: Final = 8
+_ATTRIBUTES: Final = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language")
+_FULL_OBJECT: Final = frozenset({"crc32", "crc32c", "crc64nvme"})
+"""Checksums that S3 can make of a whole object from those of its parts."""
+
+
+def field(answer: Answer, name: str) -> str:
+    """The text of an element of the answer.
+
+    Raises:
+        ServiceError: The answer is an error although its status says 200, or it has no such element.
+    """
+    code, message, request_id = error_fields(answer.body)
+    if code:
+        raise ServiceError(answer.status, code, message, request_id=request_id)
+    text: Any = etree.fromstring(answer.body).findtext(f"{{*}}{name}")
+    if not text:
+        raise ServiceError(answer.status, "MalformedAnswer", f"the answer has no {name}")
+    return str(text)
+
+
+class Multipart:
+    """The multipart calls of one bucket.
+
+    Args:
+        requests: What sends them.
+        encryption: Headers that ask for encryption, on the call that begins an upload.
+    """
+
+    def __init__(self, requests: Requests, encryption: Mapping[str, str]) -> None:
+        self._requests = requests
+        self._encryption = encryption
+
+    async def start(self, path: str, options: UploadOptions) -> str:
+        """Begin an upload and give its id."""
+        headers = {**write_headers(options), **self._encryption}
+        if options.checksum is not None:
+            algorithm = options.checksum.partition(":")[0]
+            if algorithm not in _FULL_OBJECT:
+                raise NotSupportedError(
+                    f"S3 does not verify {algorithm} of an object sent in parts; it verifies {', '.join(_FULL_OBJECT)}"
+                )
+            headers["x-amz-checksum-algorithm"] = algorithm.upper()
+            headers["x-amz-checksum-type"] = "FULL_OBJECT"
+        return await self._begin(path, headers)
+
+    async def _begin(self, path: str, headers: Mapping[str, str]) -> str:
+        return field(await self._requests.send("POST", path, query=[("uploads", "")], headers=headers), "UploadId")
+
+    async def put(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+        """Send one part and give its etag."""
+        query = [("partNumber", str(number)), ("uploadId", upload_id)]
+        answer = await self._requests.send("PUT", path, query=query, body=data)
+        return answer.headers["etag"].strip('"')
+
+    async def complete(
+        self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
+    ) -> FileInfo:
+        """Make the object visible when the conditions in *options* hold."""
+        headers = condition_headers(options)
+        if options.checksum is not None:
+            name, value = checksum_header(options.checksum)
+            headers |= {name: value, "x-amz-checksum-type": "FULL_OBJECT"}
+        try:
+            etag, version = await self._complete(path, upload_id, parts, headers)
+        except ServiceError as exc:
+            # The answer to an earlier attempt was lost; when that one worked, the upload is gone and the object here.
+            if exc.attempt == 1 or not (exc.status == 404 or exc.kind is PreconditionFailedError):  # noqa: PLR2004
+                raise
+            found = info_from_headers(path, (await self._requests.send("HEAD", path)).headers)
+            if found.size != size or not (found.etag or "").endswith(f"-{len(parts)}"):
+                raise
+            etag, version = found.etag, found.version
+        return written(path, size, options, etag, version)
+
+    async def _complete(
+        self, path: str, upload_id: str, parts: Sequence[str], headers: Mapping[str, str]
+    ) -> tuple[str | None, str | None]:
+        listed = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etag)}&quot;</ETag></Part>"
+            for number, etag in enumerate(parts, start=1)
+        )
+        body = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{listed}</CompleteMultipartUpload>'
+        answer = await self._requests.send(
+            "POST",
+            path,
+            query=[("uploadId", upload_id)],
+            headers={"content-type": "application/xml", **headers},
+            body=body.encode(),
+        )
+        return field(answer, "ETag"), answer.headers.get("x-amz-version-id")
+
+    async def abort(self, path: str, upload_id: str) -> None:
+        """Throw the parts away."""
+        try:
+            await self._requests.send("DELETE", path, query=[("uploadId", upload_id)])
+        except ServiceError as exc:
+            if exc.code != "NoSuchUpload":
+                raise
+
+    async def copy(self, source: str, copy_source: str, destination: str, part_size: int = COPY_PART) -> None:
+        """Copy an object that is too large for one request, part by part, with its attributes and tags.
+
+        Args:
+            source: Path to copy.
+            copy_source: The same as the header ``x-amz-copy-source`` names it.
+            destination: Path to write.
+            part_size: Bytes of one part.
+        """
+        head = (await self._requests.send("HEAD", source)).headers
+        headers = {name: head[name] for name in _ATTRIBUTES if name in head}
+        headers |= {name.lower(): value for name, value in head.items() if name.lower().startswith("x-amz-meta-")}
+        if int(head.get("x-amz-tagging-count", 0)):
+            headers["x-amz-tagging"] = await self._tags(source)
+        upload_id = await self._begin(destination, {**headers, **self._encryption})
+        size = int(head["content-length"])
+        limit = asyncio.Semaphore(COPIES_AT_ONCE)
+
+        async def part(number: int, start: int) -> str:
+            async with limit:
+                answer = await self._requests.send(
+                    "PUT",
+                    destination,
+                    query=[("partNumber", str(number)), ("uploadId", upload_id)],
+                    headers={
+                        "x-amz-copy-source": copy_source,
+                        "x-amz-copy-source-if-match": head["etag"],
+                        "x-amz-copy-source-range": f"bytes={start}-{min(start + part_size, size) - 1}",
+                    },
+                )
+                return field(answer, "ETag").strip('"')
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(part(number, start))
+                    for number, start in enumerate(range(0, size, part_size), start=1)
+                ]
+            await self._complete(destination, upload_id, [task.result() for task in tasks], {})
+        except BaseException as exc:
+            await asyncio.shield(self.abort(destination, upload_id))
+            if isinstance(exc, BaseExceptionGroup):  # the others were cancelled because of the first
+                raise exc.exceptions[0] from exc
+            raise
+
+    async def _tags(self, path: str) -> str:
+        answer = await self._requests.send("GET", path, query=[("tagging", "")])
+        pairs = [
+            (tag.findtext("{*}Key") or "", tag.findtext("{*}Value") or "")
+            for tag in etree.fromstring(answer.body).iter("{*}Tag")
+        ]
+        return urlencode(pairs)

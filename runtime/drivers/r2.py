@@ -1,0 +1,41 @@
+"""Cloudflare R2: S3 with other manners.
+
+R2 encrypts always and takes no key, has no ACLs, object tags, object versions or form uploads, knows one region,
+and wants all parts of an upload but the last to have one size. Its keys are always given.
+
+Source:
+    https://developers.cloudflare.com/r2/api/s3/api/
+    https://developers.cloudflare.com/r2/platform/limits/
+    https://developers.cloudflare.com/r2/api/s3/conditional-operations/
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from runtime.drivers.s3 import S3Driver
+
+if TYPE_CHECKING:
+    from runtime.config import EncryptionConfig
+
+_MIB: Final = 1024 * 1024
+
+
+class R2Driver(S3Driver):
+    """One R2 bucket."""
+
+    capabilities = replace(
+        S3Driver.capabilities,
+        delete_if_match=False,
+        tags=False,
+        checksums=frozenset({"md5"}),
+        max_part_size=5 * 1024 * _MIB - 5 * _MIB,
+        equal_parts=True,
+    )
+
+    def _configured_encryption(self) -> EncryptionConfig | None:
+        return None
+
+
+driver_class = R2Driver

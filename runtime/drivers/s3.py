@@ -1,0 +1,345 @@
+"""Amazon S3 and compatible servers.
+
+Objects are read, written and deleted by obstore (Rust); what it can not say goes out as signed requests of our
+own (`runtime.drivers._s3_requests`): listings, multipart uploads, copies, batches, conditional deletes,
+checksums of the caller, and names that obstore refuses or rewrites. aioboto3 gives the default chain's
+credentials and `S3Driver.raw`.
+
+Paths: passed on byte for byte. Limits: 5 GiB a request or part, 10,000 parts, metadata of 2 KB, URLs of 7 days.
+Errors: by S3's code, else by HTTP status (`runtime.drivers._s3_errors`).
+
+Source:
+    https://docs.aws.amazon.com/AmazonS3/latest/API/
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+import obstore
+from obstore.store import S3Store
+
+from runtime.driver import Capabilities, DeleteFailure, Driver
+from runtime.drivers import _s3_batch, _s3_errors, _s3_headers, _s3_listing
+from runtime.drivers._s3_address import Address, carried_by_obstore, encode
+from runtime.drivers._s3_credentials import CredentialSource
+from runtime.drivers._s3_errors import OBSTORE_ERRORS, ServiceError, from_obstore
+from runtime.drivers._s3_multipart import Multipart, field
+from runtime.drivers._s3_raw import RawClient, make_client
+from runtime.drivers._s3_reading import NoBytes, ObstoreReader, ResponseReader
+from runtime.drivers._s3_requests import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, Requests
+from runtime.drivers._s3_signing import Signer
+from runtime.errors import AlreadyExistsError, PreconditionFailedError
+from runtime.models import FileInfo, ObjectPage, PresignedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import timedelta
+
+    from obstore.store import S3Config
+
+    from runtime.config import EncryptionConfig, NamedStorageConfig, StorageR2Config, StorageS3Config
+    from runtime.driver import ByteRange, Bytes, ObjectReader
+    from runtime.errors import StorageError
+    from runtime.models import UploadOptions
+
+if find_spec("aioboto3") is None:  # imported late, but missing at once: it brings half a second that few calls need
+    raise ModuleNotFoundError("No module named 'aioboto3'", name="aioboto3")
+
+MIB: Final = 1024 * 1024
+_SINGLE_DELETES: Final = 16
+_NO_BATCH: Final = frozenset({"NotImplemented", "MethodNotAllowed"})
+
+
+class S3Driver(Driver):
+    """One S3 bucket."""
+
+    capabilities = Capabilities(
+        presign=frozenset({"DELETE", "GET", "HEAD", "PUT"}),
+        public=True,
+        if_not_exists=True,
+        if_match=True,
+        delete_if_match=True,
+        storage_class=True,
+        tags=True,
+        checksums=frozenset(_s3_headers.CHECKSUMS),
+        min_part_size=5 * MIB,
+        max_part_size=5 * 1024 * MIB,
+        max_parts=10_000,
+    )
+
+    def __init__(self, backend: NamedStorageConfig) -> None:
+        super().__init__(backend)
+        settings: StorageS3Config | StorageR2Config = backend.settings
+        self._settings = settings
+        self._address = Address.of(settings.bucket, settings.region, settings.endpoint_url)
+        self._credentials = CredentialSource(settings.access_key, settings.secret_key)
+        self._signer = Signer(settings.region)
+        self._encryption = self._configured_encryption()
+        self._sse = _s3_headers.encryption_headers(self._encryption) if self._encryption else {}
+        self._requests = Requests(self._address, settings.region, self._credentials)
+        self._multipart = Multipart(self._requests, self._sse)
+        self._raw = RawClient(self._make_client)
+        self._store: Any = None
+        self._batches = True
+
+    def _configured_encryption(self) -> EncryptionConfig | None:
+        encryption: EncryptionConfig = self.backend.settings.encryption
+        return encryption
+
+    async def open(self) -> None:
+        # Everything that obstore would else take from AWS_* variables is said here: the contract decides.
+        config: S3Config = {
+            "aws_endpoint_url_s3": self._address.obstore_endpoint,
+            "endpoint": self._address.obstore_endpoint,
+            "region": self._settings.region,
+            "virtual_hosted_style_request": self._address.virtual,
+            "unsigned_payload": self._address.secure,  # TLS protects the bytes
+            "skip_signature": False,
+            "s3_express": False,
+            "request_payer": False,
+            "conditional_put": "etag",
+            "disable_tagging": False,
+            "disable_bulk_delete": True,  # a single delete is a DELETE, which carries any name
+        }
+        if self._encryption is not None:
+            config.update(_s3_headers.encryption_config(self._encryption))
+        self._store = S3Store(
+            self._settings.bucket,
+            config=config,
+            client_options={
+                "allow_http": not self._address.secure,
+                "connect_timeout": f"{CONNECT_SECONDS}s",
+                "read_timeout": f"{READ_SECONDS}s",
+                "timeout": "7d",  # bytes may move as long as they move
+            },
+            retry_config={"max_retries": ATTEMPTS - 1},
+            credential_provider=self._credentials.for_obstore,
+        )
+
+    async def close(self) -> None:
+        self._store = None
+        try:
+            await self._requests.close()
+        finally:
+            await self._raw.close()
+
+    @property
+    def raw(self) -> RawClient:
+        return self._raw
+
+    async def head(self, path: str) -> FileInfo:
+        if not carried_by_obstore(path):
+            return _s3_headers.info_from_headers(path, (await self._requests.send("HEAD", path)).headers)
+        result = await self._obstore(obstore.get_async, path, options={"head": True})
+        return _s3_headers.info_from_obstore(path, result.meta, result.attributes)
+
+    async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
+        if byte_range is not None and byte_range.start == byte_range.end:
+            return NoBytes(await self.head(path))
+        try:
+            return await self._get(path, byte_range)
+        except ServiceError as exc:
+            if exc.code != "InvalidRange" and exc.status != 416:  # noqa: PLR2004 - RFC 9110: range not satisfiable
+                raise
+        return NoBytes(await self.head(path))
+
+    async def _get(self, path: str, byte_range: ByteRange | None) -> ObjectReader:
+        if not carried_by_obstore(path):
+            headers = {}
+            if byte_range is not None:
+                end = "" if byte_range.end is None else byte_range.end - 1
+                headers["range"] = f"bytes={byte_range.start}-{end}"
+            return ResponseReader(path, await self._requests.begin("GET", path, headers=headers))
+        options: dict[str, Any] = {}
+        if byte_range is not None:
+            whole_rest = byte_range.end is None
+            options["range"] = {"offset": byte_range.start} if whole_rest else tuple(byte_range)
+        result = await self._obstore(obstore.get_async, path, options=options or None)
+        return ObstoreReader(_s3_headers.info_from_obstore(path, result.meta, result.attributes), result)
+
+    async def list_objects(
+        self,
+        prefix: str,
+        *,
+        delimiter: str = "",
+        start_after: str = "",
+        cursor: str | None = None,
+        limit: int = 1000,
+    ) -> ObjectPage:
+        query = _s3_listing.page_query(prefix, delimiter, start_after, cursor, limit)
+        return _s3_listing.parse_page((await self._requests.send("GET", query=query)).body)
+
+    async def put(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
+        if _s3_headers.needs_request(options) or not carried_by_obstore(path):
+            return await self._put_by_request(path, data, options)
+        mode: Any = "overwrite"
+        if options.if_not_exists:
+            mode = "create"
+        elif options.if_match is not None:
+            mode = {"e_tag": f'"{options.if_match}"'}
+        try:
+            result = await self._obstore(
+                obstore.put_async,
+                path,
+                data,
+                attributes=_s3_headers.obstore_attributes(options),
+                tags=dict(options.tags) if options.tags else None,
+                mode=mode,
+                use_multipart=False,
+            )
+        except ServiceError as exc:
+            raise _conditional(exc, options) from exc.__cause__
+        return _s3_headers.written(path, len(data), options, result["e_tag"], result["version"])
+
+    async def _put_by_request(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
+        headers = {**_s3_headers.write_headers(options), **self._sse, **_s3_headers.condition_headers(options)}
+        if options.checksum is not None:
+            name, value = _s3_headers.checksum_header(options.checksum)
+            headers[name] = value
+        try:
+            answer = (await self._requests.send("PUT", path, headers=headers, body=data)).headers
+        except ServiceError as exc:
+            raise _conditional(exc, options) from exc.__cause__
+        return _s3_headers.written(path, len(data), options, answer.get("etag"), answer.get("x-amz-version-id"))
+
+    async def start_multipart(self, path: str, options: UploadOptions) -> str:
+        return await self._multipart.start(path, options)
+
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+        return await self._multipart.put(path, upload_id, number, data)
+
+    async def complete_multipart(
+        self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
+    ) -> FileInfo:
+        try:
+            return await self._multipart.complete(path, upload_id, parts, size, options)
+        except ServiceError as exc:
+            raise _conditional(exc, options) from exc.__cause__
+
+    async def abort_multipart(self, path: str, upload_id: str) -> None:
+        await self._multipart.abort(path, upload_id)
+
+    async def delete(self, path: str, *, if_match: str | None = None) -> None:
+        if if_match is not None:
+            await self._requests.send("DELETE", path, headers={"if-match": f'"{if_match}"'})
+        elif not carried_by_obstore(path):
+            await self._requests.send("DELETE", path)
+        else:
+            await self._obstore(obstore.delete_async, path)
+
+    async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
+        together = [path for path in paths if _s3_batch.writable(path)] if self._batches else []
+        failures: list[DeleteFailure] = []
+        if together:
+            try:
+                failures += await _s3_batch.delete_many(self._requests, together)
+            except ServiceError as exc:
+                if exc.code not in _NO_BATCH:
+                    raise
+                self._batches, together = False, []
+        known = set(together)
+        return [*failures, *await self._delete_singly([path for path in paths if path not in known])]
+
+    async def _delete_singly(self, paths: Sequence[str]) -> list[DeleteFailure]:
+        limit, failures = asyncio.Semaphore(_SINGLE_DELETES), []
+
+        async def delete(path: str) -> None:
+            async with limit:
+                try:
+                    await self.delete(path)
+                except Exception as exc:  # noqa: BLE001 - handed on: the portable type classifies it for this path
+                    failures.append(DeleteFailure(path, exc))
+
+        await asyncio.gather(*map(delete, paths))
+        return failures
+
+    async def copy(self, source: str, destination: str) -> FileInfo:
+        copy_source = f"/{encode(self._settings.bucket)}/{encode(source)}"
+        headers = {"x-amz-copy-source": copy_source, **self._sse}
+        try:
+            field(await self._requests.send("PUT", destination, headers=headers), "ETag")
+        except ServiceError as exc:
+            # One request copies at most 5 GiB; S3 has no code of its own for it.
+            if exc.code != "InvalidRequest" or (await self.head(source)).size <= self.capabilities.max_part_size:
+                raise
+            await self._multipart.copy(source, copy_source, destination)
+        return await self.head(destination)
+
+    def url(self, path: str) -> str:
+        if self._settings.public_url:
+            return f"{self._settings.public_url.rstrip('/')}/{encode(path)}"
+        return self._address.url(path)
+
+    async def presign(
+        self, path: str, *, method: str, expires_in: timedelta, content_type: str | None = None
+    ) -> PresignedRequest:
+        now = datetime.now(UTC)
+        credentials = self._credentials.now(now) or await self._credentials.get()
+        headers = {"host": self._address.host}
+        if content_type is not None:
+            headers["content-type"] = content_type
+        target = self._address.target(path)
+        query = self._signer.query(credentials, now, method, target, headers, max(1, int(expires_in.total_seconds())))
+        ends = now + expires_in
+        return PresignedRequest(
+            method,
+            f"{self._address.scheme}://{self._address.host}{target}?{query}",
+            min(ends, credentials.expires_at) if credentials.expires_at else ends,
+            {} if content_type is None else {"Content-Type": content_type},
+        )
+
+    async def check(self) -> Mapping[str, Any]:
+        answer = await self._requests.send("HEAD")
+        region = answer.headers.get("x-amz-bucket-region", self._settings.region)
+        return {"bucket": self._settings.bucket, "region": region, "endpoint": self._address.host}
+
+    def error_type(self, error: Exception) -> type[StorageError] | None:
+        return _s3_errors.classify(error)
+
+    def error_detail(self, error: Exception) -> str | None:
+        return _s3_errors.detail(error)
+
+    async def _obstore(self, call: Callable[..., Awaitable[Any]], path: str, *values: Any, **options: Any) -> Any:
+        """One call of obstore; what it raises is raised as what it means."""
+        if not self._credentials.static:
+            await self._credentials.get()  # here, as obstore would hide why there are none
+        try:
+            return await call(self._store, path, *values, **options)
+        except OBSTORE_ERRORS as exc:
+            raise from_obstore(exc) from exc
+
+    async def _make_client(self) -> Any:
+        settings = self._settings
+        keys: dict[str, Any] = {}
+        if settings.access_key is not None and settings.secret_key is not None:
+            keys["aws_access_key_id"] = settings.access_key.get_secret_value()
+            keys["aws_secret_access_key"] = settings.secret_key.get_secret_value()
+        return await make_client(
+            {"endpoint_url": settings.endpoint_url, "region_name": settings.region, **keys},
+            {
+                "signature_version": "s3v4",
+                "s3": {"addressing_style": "virtual" if self._address.virtual else "path"},
+                "request_checksum_calculation": "when_required" if self._address.custom else "when_supported",
+                "response_checksum_validation": "when_required" if self._address.custom else "when_supported",
+                "connect_timeout": CONNECT_SECONDS,
+                "read_timeout": READ_SECONDS,
+                "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
+                "ignore_configured_endpoint_urls": True,
+            },
+        )
+
+
+def _conditional(error: ServiceError, options: UploadOptions) -> ServiceError:
+    """*error* of a conditional write, as what it says about the condition."""
+    if options.if_not_exists and error.kind is PreconditionFailedError:
+        error.kind = AlreadyExistsError
+    elif options.if_match is not None and error.code in {"NoSuchKey", "NotFound"}:
+        error.kind = PreconditionFailedError  # there is no version to match
+    return error
+
+
+driver_class = S3Driver
