@@ -1,0 +1,115 @@
+"""One server process: started, watched until it answers, and ended within a bound."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from runtime.testing.servers._errors import ServerFailedError
+from runtime.testing.servers._install import tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+POLL_SECONDS = 0.05
+SERVER_ERROR = 500  # a status from here on is not an answer
+INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "SYSTEMROOT",
+    "TZ",
+)  # no cloud credentials, no proxies
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_free(port: int) -> bool:
+    """Whether *port* can be listened on now; one that only waits out old connections counts as free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def answers(port: int, path: str, timeout: float = 2.0) -> bool:
+    """Whether an HTTP server on *port* answers a GET of *path*; a refusal is an answer, a server error is not.
+
+    Args:
+        port: Port on the loopback interface.
+        path: Path with its query.
+        timeout: Seconds to wait for the answer.
+    """
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < SERVER_ERROR
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def spawn(command: Sequence[str], env: Mapping[str, str], directory: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start *command* in a session of its own, so that no Ctrl-C of a terminal reaches it, with its output in *log*."""
+    inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - commands of the catalogue only
+            command,
+            env={**inherited, **env},
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def wait_until_ready(
+    name: str, process: subprocess.Popen[bytes], port: int, path: str, seconds: float, log: Path
+) -> None:
+    """Return when the server answers.
+
+    Raises:
+        ServerFailedError: it ended, or did not answer within *seconds*; the message ends with the log's last lines.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        if process.poll() is not None:
+            raise ServerFailedError(f"{name} ended with {process.returncode} while starting; {log}:\n{tail(log)}")
+        # asked twice: the answer may come from a stranger who took the port, and then ours is about to end
+        if answers(port, path) and process.poll() is None:
+            return
+        if time.monotonic() > deadline:
+            raise ServerFailedError(f"{name} did not answer within {seconds:.0f} s on port {port}; {log}:\n{tail(log)}")
+        time.sleep(POLL_SECONDS)
+
+
+def end(process: subprocess.Popen[bytes], seconds: float = 5.0) -> None:
+    """Ask the process to end, and kill its session when it has not after *seconds*."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its own session: `spawn` made the pid the group's id
+        process.wait(seconds)
