@@ -69,7 +69,7 @@ class StandIn(wire_protocol.Provider):
             raise ConfigError(f"the {self.name} provider is not configured")
         found = self._types.get(token)
         if found is None:
-            known = sorted(handler.token for handler in self.handlers)
+            known = sorted(handler.type_name for handler in self.handlers)
             raise ConfigError(
                 f"there is no stand-in for the resource type {token!r}{did_you_mean(token, known)}",
                 problems=[Problem("", f"the {self.name} stand-in knows {', '.join(known)}")],
@@ -82,7 +82,7 @@ class StandIn(wire_protocol.Provider):
     def configure_now(self, args: Mapping[str, PropertyValue]) -> None:
         """Connect with the explicit provider's arguments, where everything but a string is JSON."""
         cloud = self.connect({key: _decoded(value) for key, value in plain_map(args).items()})
-        self._types = {handler.token: handler(cloud) for handler in self.handlers}
+        self._types = {handler.type_name: handler(cloud) for handler in self.handlers}
 
     def check_now(self, request: wire_protocol.CheckRequest) -> wire_protocol.CheckResponse:
         """The inputs as they are, and what is wrong with them."""
@@ -160,7 +160,7 @@ class StandIn(wire_protocol.Provider):
     ) -> dict[str, Any]:
         live = handler.read(resource_id, state)
         if live is None:
-            raise StorageError(f"{handler.token} {resource_id!r} was written and the server does not show it")
+            raise StorageError(f"{handler.type_name} {resource_id!r} was written and the server does not show it")
         unheld = dict(live.unheld)
         for name in inputs.keys() - handler.held:
             reason = handler.kept.get(name, f"the {self.name} stand-in does not know this property")

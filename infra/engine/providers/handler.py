@@ -45,7 +45,7 @@ class Handler(ABC, Generic[Cloud]):
     """One resource type: the API calls behind it, over plain dicts with the provider's camelCase names.
 
     Attributes:
-        token: Pulumi's type token.
+        type_name: Pulumi's type token.
         required: Properties without which the service would make something up.
         held: Properties that `read` shows as they are on the server; a difference there is drift.
         kept: Properties that live in the state only: name -> why the emulator does not hold it, or None when it is no
@@ -59,7 +59,7 @@ class Handler(ABC, Generic[Cloud]):
         secrets: Outputs that are secret whatever the inputs were.
     """
 
-    token: ClassVar[str]
+    type_name: ClassVar[str]
     required: ClassVar[frozenset[str]] = frozenset()
     held: ClassVar[frozenset[str]] = frozenset()
     kept: ClassVar[Mapping[str, str | None]] = {}
