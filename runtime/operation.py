@@ -1,0 +1,90 @@
+"""Around every operation: one place where errors are translated and hooks are told.
+
+The message of a translated error is our own sentence, the class of the vendor's error and the status and
+code that the driver vouches for (`Driver.error_detail`). The vendor's own text is never copied, because it
+may hold a signed URL; it stays readable in ``__cause__``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from runtime.errors import StorageError, StorageTimeoutError
+from runtime.hooks import Operation, Running
+from runtime.models import FileInfo
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from runtime.driver import Driver
+    from runtime.hooks import Hook
+    from runtime.pieces import Source
+
+
+def kind_of(error: Exception, driver: Driver) -> type[StorageError] | None:
+    """The class in our tree that *error* belongs to; None for a bug."""
+    if isinstance(error, StorageError):
+        return type(error)
+    kind = driver.error_type(error)
+    if kind is None and isinstance(error, TimeoutError):
+        return StorageTimeoutError
+    return kind
+
+
+def translated(error: Exception, driver: Driver, backend: str, operation: str, path: object) -> Exception:
+    """*error* as the caller should see it: filled in, translated, or untouched when it is a bug."""
+    kind = kind_of(error, driver)
+    if kind is None:
+        return error
+    name = path.path if isinstance(path, FileInfo) else path if isinstance(path, str) else None
+    if isinstance(error, StorageError):
+        error.backend = error.backend or backend
+        error.operation = error.operation or operation
+        error.path = error.path or name
+        return error
+    detail = driver.error_detail(error)
+    vendor = f"{type(error).__name__} {detail}" if detail else type(error).__name__
+    return kind(f"{kind().message}: {vendor}", backend=backend, operation=operation, path=name or None)
+
+
+class Guard:
+    """``with Guard(…):`` around the calls of one operation. A class, as a generator would cost microseconds.
+
+    Attributes:
+        size: Bytes of content moved, for the hooks.
+        source: What an upload reads; its own failure is the caller's and is not translated.
+    """
+
+    __slots__ = ("_driver", "_hooks", "_running", "backend", "operation", "path", "size", "source")
+
+    def __init__(
+        self, driver: Driver, hooks: tuple[Hook, ...], backend: str, operation: str, path: object = None
+    ) -> None:
+        self._driver = driver
+        self._hooks = hooks
+        self.backend = backend
+        self.operation = operation
+        self.path = path
+        self.size: int | None = None
+        self.source: Source | None = None
+
+    def __enter__(self) -> Self:
+        if self._hooks:
+            path = self.path.path if isinstance(self.path, FileInfo) else self.path
+            name = path if isinstance(path, str) else None
+            driver = self._driver.backend.driver
+            self._running = Running(self._hooks, Operation(self.backend, driver, self.operation, name))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and not self._hooks:
+            return
+        shown = error
+        if isinstance(error, Exception) and not (self.source is not None and error is self.source.failure):
+            shown = translated(error, self._driver, self.backend, self.operation, self.path)
+        if self._hooks:
+            self._running.end(shown, self.size)
+        if shown is not None and shown is not error:
+            raise shown from error

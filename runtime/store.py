@@ -1,0 +1,561 @@
+"""The portable type: everything that is the same on every service, once.
+
+Paths, options and limits are checked here before any I/O, errors are translated here, hooks are told here.
+What an upload reads is in `runtime.sources`, how it is sent in `runtime.multipart`. The one file over 300
+lines, as the application's whole interface is to be read in one place.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+
+from runtime.errors import (
+    NotFoundError,
+    NotSupportedError,
+    StorageError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+)
+from runtime.health import HealthCheckResult, HealthStatus
+from runtime.models import DeleteResult, UploadOptions
+from runtime.multipart import send, to_the_end
+from runtime.operation import Guard, kind_of, translated
+from runtime.options import (
+    byte_range,
+    check_etag,
+    check_options,
+    check_service,
+    check_signature,
+    upload_options,
+    whole_number,
+)
+from runtime.paths import checked_delimiter, checked_new_path, checked_path, checked_prefix, guess_content_type
+from runtime.pieces import Cutter, too_large
+from runtime.protocols import BlobStoreProtocol
+from runtime.sources import in_memory, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from runtime.config import NamedStorageConfig, StorageOperationConfig
+    from runtime.driver import ByteRange, Capabilities, DeleteFailure, Driver, ObjectReader
+    from runtime.hooks import Hook
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest, Uploadable
+    from runtime.paths import ObjectPath
+
+HOUR = timedelta(hours=1)
+MIB = 1024 * 1024
+PAGE = 1000
+"""Objects that one request lists or deletes; the most that every service accepts."""
+
+_log = logging.getLogger(__name__)
+
+GIVE_BACK_SECONDS = 5.0
+"""Time to close a connection whose rest is not wanted, also while the reader is cancelled."""
+
+
+class BlobStore(BlobStoreProtocol):
+    """One named backend.
+
+    Every operation raises `StorageError` or one of its subclasses with backend, operation and path, and
+    ``TypeError`` for arguments of a wrong type. Paths are strings that `runtime.paths.checked_path` accepts;
+    where an object is read, copied from or deleted, the `FileInfo` of a listing is accepted too, whatever
+    its path is. See the design's section 6 for what is equal on every service.
+
+    Args:
+        backend: The entry of the contract.
+        driver: The service's own part, made for the same entry.
+        service: Limits on uploads; None for none.
+        hooks: Called around every operation, see `runtime.hooks`.
+
+    Attributes:
+        name: Name of the backend.
+        driver: The driver.
+        backend: The entry of the contract.
+    """
+
+    def __init__(
+        self,
+        backend: NamedStorageConfig,
+        driver: Driver,
+        *,
+        service: StorageOperationConfig | None = None,
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        self.name = backend.name
+        self.backend = backend
+        self.driver = driver
+        self._service = service
+        self._limit = service.max_file_size_mb * MIB if service and service.max_file_size_mb else None
+        self._part_size = int(backend.transfer.part_size)
+        self._hooks = tuple(hooks)
+        self._usable = False
+
+    def __repr__(self) -> str:
+        return f"<BlobStore {self.name!r} on {self.backend.driver}>"
+
+    async def open(self) -> Self:
+        """Make the service's clients; no object is touched. `open_storage` does this."""
+        if not self._usable:
+            with self._guard("open"):
+                await self.driver.open()
+            self._usable = True
+        return self
+
+    async def close(self) -> None:
+        """Close the service's clients; a second call does nothing."""
+        if self._usable:
+            self._usable = False
+            with self._guard("close"):
+                await self.driver.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do; the rest is refused with `NotSupportedError`."""
+        return self.driver.capabilities
+
+    @property
+    def raw(self) -> Any:
+        """The service's own client, for what this package does not cover."""
+        return self.driver.raw
+
+    # writing
+
+    async def upload(
+        self, path: str, data: Uploadable, content_type: UploadOptions | str | None = None, **options: Any
+    ) -> FileInfo:
+        """Write one object, all or nothing.
+
+        Args:
+            path: Where to.
+            data: Bytes, text (UTF-8), a `pathlib.Path`, a binary file (read from where it stands, never closed)
+                or a sync or async iterator of bytes. Large data is sent in parts, in bounded memory.
+            content_type: MIME type, or all options at once; guessed from the path's suffix when missing.
+            options: Fields of `UploadOptions` by name. Each is honoured or refused, never dropped.
+
+        Raises:
+            AlreadyExistsError: ``if_not_exists=True`` and an object is there.
+            PreconditionFailedError: *if_match* is not the etag of what is there.
+            NotSupportedError: an option that this backend does not honour.
+            QuotaExceededError: larger than the application's ``service.max_file_size_mb``, or no room left.
+            TypeError: an option with an unknown name, or *data* that can not be uploaded.
+        """
+        with self._operation("upload", path) as guard:
+            name = checked_new_path(path)
+            if content_type is None and not options:
+                chosen = UploadOptions(content_type=guess_content_type(name))
+            else:
+                chosen = upload_options(name, content_type, options)
+                check_options(chosen, self.backend, self.driver.capabilities)
+            if self._service is not None:
+                check_service(chosen.content_type or "", self._service)
+            small = in_memory(data)
+            if small is not None and len(small) <= self._part_size:
+                if self._limit is not None and len(small) > self._limit:
+                    raise too_large(self._limit)
+                info = await self.driver.put(name, small, chosen)
+            else:
+                info = await self._send(guard, name, data if small is None else small, chosen)
+            guard.size = info.size
+            return info
+
+    async def write_stream(
+        self,
+        path: str,
+        chunks: AsyncIterable[bytes] | Iterable[bytes],
+        content_type: UploadOptions | str | None = None,
+        **options: Any,
+    ) -> FileInfo:
+        """Write one object from an iterator of bytes; `upload` under the name that lexigram-storage gave it."""
+        data: Any = chunks
+        return await self.upload(path, data, content_type, **options)
+
+    async def _send(self, guard: Guard, name: str, data: Any, options: UploadOptions) -> FileInfo:
+        guard.source = source = source_of(data)
+        source.limit = self._limit
+        return await send(
+            self.driver,
+            name,
+            source,
+            options,
+            part_size=self._part_size,
+            concurrency=self.backend.transfer.concurrency,
+        )
+
+    # reading
+
+    async def download(self, path: ObjectPath, *, range: ByteRange | tuple[int, int | None] | None = None) -> bytes:  # noqa: A002 - what HTTP calls it
+        """Read one object, whole or a range of its bytes.
+
+        Args:
+            path: Which object.
+            range: ``(start, end)``: from byte *start* up to but not including *end* (None: to the end). What lies
+                behind the object's end gives no bytes.
+        """
+        with self._operation("download", path) as guard:
+            name = checked_path(path)
+            wanted = byte_range(range)
+            if wanted is not None and wanted.start == wanted.end:
+                await self.driver.head(name)  # no service can be asked for no bytes, but a missing object is missing
+                return b""
+            reader = await self.driver.get(name, wanted)
+            try:
+                data = await reader.read()
+            except BaseException:
+                await self._give_back(reader)
+                raise
+            guard.size = len(data)
+            return data
+
+    def stream(
+        self,
+        path: ObjectPath,
+        chunk_size: int = 8192,
+        range: ByteRange | tuple[int, int | None] | None = None,  # noqa: A002 - what HTTP calls it
+    ) -> AsyncGenerator[bytes, None]:
+        """Read one object in chunks of exactly *chunk_size* bytes (the last may be shorter).
+
+        Arguments are checked by this call, the object is asked for by the first step. Leave the loop early
+        inside ``contextlib.aclosing(...)``, so that the connection is given back at once.
+
+        Args:
+            path: Which object.
+            chunk_size: Bytes of each chunk.
+            range: As for `download`.
+        """
+        with self._check("stream", path):
+            name = checked_path(path)
+            size = whole_number("chunk_size", chunk_size)
+            wanted = byte_range(range)
+        return self._stream(path, name, size, wanted)
+
+    async def _stream(
+        self, path: ObjectPath, name: str, size: int, wanted: ByteRange | None
+    ) -> AsyncGenerator[bytes, None]:
+        with self._operation("stream", path) as guard:
+            if wanted is not None and wanted.start == wanted.end:
+                await self.driver.head(name)
+                return
+            guard.size = 0
+            reader = await self.driver.get(name, wanted)
+            cutter, done = Cutter(), False
+            try:
+                async for piece in reader.chunks(min(max(size, MIB), self._part_size)):
+                    cutter.push(piece)
+                    while (chunk := cutter.pop(size)) is not None:
+                        guard.size += len(chunk)
+                        yield bytes(chunk)
+                if rest := cutter.flush():
+                    guard.size += len(rest)
+                    yield bytes(rest)
+                done = True
+            finally:
+                if not done:
+                    await self._give_back(reader)
+
+    async def exists(self, path: ObjectPath) -> bool:
+        """Whether an object is at *path*."""
+        with self._operation("exists", path):
+            name = checked_path(path)
+            try:
+                await self.driver.head(name)
+            except Exception as exc:
+                kind = kind_of(exc, self.driver)
+                if kind is not None and issubclass(kind, NotFoundError):
+                    return False
+                raise
+            return True
+
+    async def info(self, path: ObjectPath) -> FileInfo:
+        """What the service knows of one object."""
+        with self._operation("info", path):
+            return await self.driver.head(checked_path(path))
+
+    async def list_page(
+        self,
+        prefix: str = "",
+        *,
+        delimiter: str = "",
+        start_after: str = "",
+        cursor: str | None = None,
+        limit: int = PAGE,
+    ) -> ObjectPage:
+        """One page of a listing, in the order of the paths' UTF-8 bytes.
+
+        Args:
+            prefix: Only paths that start with this string.
+            delimiter: Paths that hold it after the prefix are rolled up into ``ObjectPage.prefixes``.
+            start_after: Only paths and prefixes that sort after this one.
+            cursor: ``ObjectPage.cursor`` of the page before, with the other arguments unchanged.
+            limit: At most so many objects and prefixes, 1 to 1,000.
+        """
+        with self._operation("list_page", prefix):
+            checked_prefix(prefix)
+            checked_prefix(start_after, "start_after")
+            checked_delimiter(delimiter)
+            whole_number("limit", limit, high=PAGE)
+            return await self.driver.list_objects(
+                prefix, delimiter=delimiter, start_after=start_after, cursor=cursor, limit=limit
+            )
+
+    # removing and copying
+
+    async def delete(self, path: ObjectPath, *, must_exist: bool = False, if_match: str | None = None) -> None:
+        """Remove one object; a missing one is no error.
+
+        Args:
+            path: Which object.
+            must_exist: Raise `NotFoundError` when it is not there. Asked for just before the deletion, as
+                services do not tell; two deleters at once may both succeed.
+            if_match: Only the version with this etag, atomically; where the service can
+                (``capabilities.delete_if_match``).
+        """
+        with self._operation("delete", path):
+            name = checked_path(path)
+            if if_match is not None:
+                check_etag(if_match)
+                if not self.driver.capabilities.delete_if_match:
+                    raise NotSupportedError(f"driver {self.backend.driver!r} does not support delete with if_match")
+            if must_exist:
+                await self.driver.head(name)
+            await self.driver.delete(name, if_match=if_match)
+
+    async def delete_batch(self, paths: Iterable[ObjectPath]) -> tuple[DeleteResult, ...]:
+        """Remove many objects, a thousand a request where the service can.
+
+        Returns:
+            A result for each path, in the order given; `DeleteResult.error` tells why one is still there.
+        """
+        errors: dict[str, StorageError] = {}
+        with self._operation("delete_batch", None) as guard:
+            names = [checked_path(path) for path in paths]
+            unique = list(dict.fromkeys(names))
+            for begin in range(0, len(unique), PAGE):
+                for failure in await self.driver.delete_batch(unique[begin : begin + PAGE]):
+                    guard.path = failure.path
+                    errors[failure.path] = self._explained(failure)
+        return tuple(DeleteResult(name, errors.get(name)) for name in names)
+
+    def _explained(self, failure: DeleteFailure) -> StorageError:
+        error = translated(failure.error, self.driver, self.name, "delete_batch", failure.path)
+        if not isinstance(error, StorageError):
+            raise error  # a bug is no answer
+        if error is not failure.error:
+            error.__cause__ = failure.error
+        return error
+
+    async def copy(self, source: ObjectPath, destination: str) -> FileInfo:
+        """Copy one object inside the bucket with all its attributes; the bytes do not pass through here."""
+        with self._operation("copy", source):
+            return await self._copy(checked_path(source), checked_new_path(destination))
+
+    async def move(self, source: ObjectPath, destination: str) -> FileInfo:
+        """Copy one object, then remove the first. When the removal fails, both are there and the error says so."""
+        with self._operation("move", source):
+            old, new = checked_path(source), checked_new_path(destination)
+            info = await self._copy(old, new)
+            if old != new:
+                try:
+                    await self.driver.delete(old)
+                except BaseException as exc:
+                    exc.add_note(f"{new!r} was written, {old!r} was not removed")
+                    raise
+            return info
+
+    async def copy_batch(self, operations: Iterable[tuple[ObjectPath, str]]) -> list[str]:
+        """Copy many objects inside the bucket.
+
+        Args:
+            operations: Pairs of source and destination. Several are copied at once, unless one pair reads or
+                writes what another one writes: then one after the other.
+
+        Returns:
+            The destinations, in the order given. The first failure is raised and says how many were copied.
+        """
+        with self._operation("copy_batch", None) as guard:
+            pairs = [(checked_path(source), checked_new_path(destination)) for source, destination in operations]
+            done, failure = await self._copy_pairs(pairs)
+            if failure is not None:
+                guard.path, error = failure
+                error.add_note(f"{done} of {len(pairs)} objects were copied")
+                raise error
+            return [new for _, new in pairs]
+
+    async def _copy_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[int, tuple[str, Exception] | None]:
+        written = {new for _, new in pairs}
+        apart = len(written) == len(pairs) and not written & {old for old, _ in pairs}
+        slots = anyio.Semaphore(self.backend.transfer.concurrency if apart else 1)
+        failures: list[tuple[str, Exception]] = []
+        done: list[str] = []
+
+        async def copy(old: str, new: str) -> None:
+            try:
+                await self._copy(old, new)
+                done.append(new)
+            except Exception as exc:  # noqa: BLE001 - raised by the caller, without the group around it
+                failures.append((old, exc))
+                tasks.cancel_scope.cancel()
+            finally:
+                slots.release()
+
+        async with anyio.create_task_group() as tasks:
+            for old, new in pairs:
+                await slots.acquire()
+                tasks.start_soon(copy, old, new)
+        return len(done), failures[0] if failures else None
+
+    async def _copy(self, old: str, new: str) -> FileInfo:
+        if old == new:
+            return await self.driver.head(old)  # services refuse to copy an object onto itself
+        return await self.driver.copy(old, new)
+
+    # addresses
+
+    async def get_url(self, path: ObjectPath) -> str:
+        """The object's unsigned URL; it grants nothing. No request is made."""
+        with self._operation("get_url", path):
+            return self.driver.url(checked_path(path))
+
+    async def get_presigned_url(self, path: ObjectPath, expires_in: timedelta = HOUR, method: str = "GET") -> str:
+        """A URL that lets its holder GET or PUT one object until it expires. Treat it as a secret.
+
+        Args:
+            path: Which object.
+            expires_in: More than 0, at most 7 days.
+            method: ``GET`` or ``PUT``. Where a PUT must send headers (Azure), `presign` tells them.
+        """
+        with self._operation("get_presigned_url", path):
+            allowed = self.driver.capabilities.presign & {"GET", "PUT"}
+            name = checked_path(path)
+            verb = check_signature(method, expires_in, None, allowed)
+            return (await self.driver.presign(name, method=verb, expires_in=expires_in)).url
+
+    async def presign(
+        self, path: ObjectPath, *, method: str = "GET", expires_in: timedelta = HOUR, content_type: str | None = None
+    ) -> PresignedRequest:
+        """Sign one request, with the headers or form fields that its holder must send.
+
+        Args:
+            path: Which object.
+            method: One of ``capabilities.presign``.
+            expires_in: More than 0, at most 7 days.
+            content_type: The type that an upload must have.
+        """
+        with self._operation("presign", path):
+            allowed = self.driver.capabilities.presign
+            name = checked_path(path)
+            verb = check_signature(method, expires_in, content_type, allowed)
+            return await self.driver.presign(name, method=verb, expires_in=expires_in, content_type=content_type)
+
+    # state
+
+    async def describe(self) -> Mapping[str, Any]:
+        """What the service says of the bucket; raises when it can not be used."""
+        with self._operation("describe", None):
+            return {"backend": self.name, "driver": self.backend.driver, **await self.driver.check()}
+
+    async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
+        """Whether the bucket answers, within *timeout* seconds. Never raises: what is wrong is in the result."""
+        begin = perf_counter()
+        facts: Mapping[str, Any] = {}
+        problem: Exception | None = None
+        try:
+            with anyio.move_on_after(timeout) as scope:
+                facts = await self.describe()
+            if scope.cancelled_caught:
+                problem = StorageTimeoutError(f"no answer within {timeout:g} s", backend=self.name)
+        except Exception as exc:  # noqa: BLE001 - an unhealthy backend is this method's answer
+            problem = exc
+        safe = str(problem) if isinstance(problem, StorageError) else "an error in the driver"
+        return HealthCheckResult(
+            component=self.name,
+            status=HealthStatus.UNHEALTHY if problem else HealthStatus.HEALTHY,
+            message=safe if problem else None,
+            error=f"{type(problem).__name__}: {safe}" if problem else None,
+            duration_ms=(perf_counter() - begin) * 1000,
+            details={"driver": self.backend.driver, **facts},
+            checked_at=datetime.now(UTC),
+        )
+
+    # what every operation shares
+
+    def _guard(self, operation: str, path: object = None) -> Guard:
+        return Guard(self.driver, self._hooks, self.name, operation, path)
+
+    def _operation(self, operation: str, path: object) -> Guard:
+        if not self._usable:
+            raise StorageUnavailableError(
+                "the backend is not open",
+                backend=self.name,
+                operation=operation,
+                retryable=False,
+                hint="use it inside `async with open_storage()`, or call `await store.open()` first",
+            )
+        return Guard(self.driver, self._hooks, self.name, operation, path)
+
+    def _check(self, operation: str, path: object) -> Guard:
+        """For checks that a method does before its operation begins: errors are filled in, hooks not told."""
+        return Guard(self.driver, (), self.name, operation, path)
+
+    async def _give_back(self, reader: ObjectReader) -> None:
+        def log(failure: Exception) -> None:
+            _log.warning("a connection of backend %r was not given back (%s)", self.name, type(failure).__name__)
+
+        await to_the_end(reader.aclose, GIVE_BACK_SECONDS, log)
+
+    # last, as its name hides the builtin for what follows in the class
+
+    def list(
+        self, prefix: str = "", *, delimiter: str = "", start_after: str = "", limit: int | None = None
+    ) -> AsyncGenerator[FileInfo, None]:
+        """Every object whose path starts with the string *prefix*, in the order of the paths' UTF-8 bytes.
+
+        Args:
+            prefix: Any string; ``a`` finds ``a``, ``ab`` and ``a/b``.
+            delimiter: Leave out paths that hold it after the prefix (``/``: only this level). `list_page` gives
+                the prefixes that they are rolled up into.
+            start_after: Only paths that sort after this one.
+            limit: At most so many objects.
+        """
+        with self._check("list", prefix):
+            checked_prefix(prefix)
+            checked_prefix(start_after, "start_after")
+            checked_delimiter(delimiter)
+            if limit is not None:
+                whole_number("limit", limit, low=0)
+        return self._list(prefix, delimiter, start_after, limit)
+
+    async def _list(
+        self, prefix: str, delimiter: str, start_after: str, limit: int | None
+    ) -> AsyncGenerator[FileInfo, None]:
+        left, cursor = limit, None
+        with self._operation("list", prefix):
+            while left is None or left > 0:
+                page = await self.driver.list_objects(
+                    prefix,
+                    delimiter=delimiter,
+                    start_after=start_after,
+                    cursor=cursor,
+                    limit=PAGE if left is None else min(left, PAGE),
+                )
+                for info in page.objects:
+                    yield info
+                if page.cursor is None:
+                    return
+                cursor = page.cursor
+                if left is not None:
+                    left -= len(page.objects)
