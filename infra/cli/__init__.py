@@ -1,0 +1,25 @@
+"""The commands of ``tandem`` that need the infrastructure half: provision, tear down, run emulators.
+
+`runtime.cli` finds them through the entry-point group ``tandem.commands``, so that the runtime imports nothing
+of this package. Pulumi itself is loaded by the commands that need it, not by ``tandem --help``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infra.cli.deploy import destroy, preview, up
+from infra.cli.emulators import emulators
+from infra.cli.env import env
+
+if TYPE_CHECKING:
+    import typer
+
+PANEL = "Infrastructure"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this package to *app*."""
+    for command in (preview, up, destroy, env):
+        app.command(rich_help_panel=PANEL)(command)
+    app.add_typer(emulators, name="emulators", rich_help_panel=PANEL)
