@@ -1,0 +1,155 @@
+"""ARNs and policy documents of AWS, from plain strings: known in preview, offline and before anything exists."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Statement = dict[str, Any]
+
+BUCKET_ACTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "list": ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"),
+}
+
+OBJECT_ACTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "read": ("s3:GetObject", "s3:GetObjectTagging"),
+    "write": ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject", "s3:PutObjectTagging"),
+    "delete": ("s3:DeleteObject",),
+}
+
+KEY_ACTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "read": ("kms:Decrypt",),
+    "write": ("kms:Decrypt", "kms:GenerateDataKey"),  # completing a multipart upload decrypts its parts
+}
+"""Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html"""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a bucket is.
+
+    Attributes:
+        region: AWS region.
+        account: Twelve digits; empty when the stack names no account.
+    """
+
+    region: str
+    account: str
+
+    @property
+    def partition(self) -> str:
+        """``aws``, or the separate AWS of China or of the US government."""
+        prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+        return next((name for prefix, name in prefixes.items() if self.region.startswith(prefix)), "aws")
+
+    @property
+    def domain(self) -> str:
+        """Domain of the partition's service names."""
+        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+
+    def bucket(self, name: str) -> str:
+        """ARN of a bucket."""
+        return f"arn:{self.partition}:s3:::{name}"
+
+    def alias(self, name: str) -> str:
+        """ARN of a key's alias."""
+        return f"arn:{self.partition}:kms:{self.region}:{self.account}:alias/{name}"
+
+    def identity(self, name: str) -> str:
+        """ARN of ``role/app``; an ARN stays as it is."""
+        return name if name.startswith("arn:") else f"arn:{self.partition}:iam::{self.account}:{name}"
+
+
+def canonical(statements: Iterable[Statement]) -> str:
+    """A policy as JSON that is the same text for the same policy, or every refresh shows a difference."""
+    return json.dumps({"Statement": list(statements), "Version": "2012-10-17"}, sort_keys=True, separators=(",", ":"))
+
+
+def deny_plain_http(bucket: str) -> list[Statement]:
+    """Only TLS 1.2 and newer reaches the bucket.
+
+    Source:
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html
+    """
+    everything = {"Action": "s3:*", "Effect": "Deny", "Principal": "*", "Resource": [bucket, f"{bucket}/*"]}
+    return [
+        {"Sid": "DenyPlainHttp", **everything, "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        {"Sid": "DenyOldTls", **everything, "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}}},
+    ]
+
+
+def deny_old_signatures(bucket: str, milliseconds: int) -> Statement:
+    """A presigned URL ends at this age, whatever its own expiry says.
+
+    Source:
+        https://docs.aws.amazon.com/AmazonS3/latest/API/bucket-policy-s3-sigv4-conditions.html
+    """
+    return {
+        "Sid": "DenyOldSignatures",
+        "Action": "s3:*",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Resource": [f"{bucket}/*"],
+        "Condition": {
+            "NumericGreaterThan": {"s3:signatureAge": str(milliseconds)},
+            "StringEquals": {"s3:authType": "REST-QUERY-STRING"},
+        },
+    }
+
+
+def allow_public_reads(bucket: str) -> Statement:
+    """Anybody may read objects, nobody may list them."""
+    return {
+        "Sid": "PublicRead",
+        "Action": "s3:GetObject",
+        "Effect": "Allow",
+        "Principal": "*",
+        "Resource": [f"{bucket}/*"],
+    }
+
+
+def allow_bucket_access(index: int, identity: str, access: Sequence[str], bucket: str) -> list[Statement]:
+    """What one identity may do with a bucket and its objects."""
+    parts = (
+        (f"Grant{index}Bucket", BUCKET_ACTIONS, bucket),
+        (f"Grant{index}Objects", OBJECT_ACTIONS, f"{bucket}/*"),
+    )
+    return [
+        {"Sid": sid, "Action": actions, "Effect": "Allow", "Principal": {"AWS": identity}, "Resource": [resource]}
+        for sid, table, resource in parts
+        if (actions := _actions(table, access))
+    ]
+
+
+def key_policy(home: Home, grants: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """The account administers the key; the grants use it, through S3 of this region only."""
+    statements: list[Statement] = [
+        {
+            "Sid": "Account",
+            "Action": "kms:*",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:{home.partition}:iam::{home.account}:root"},
+            "Resource": "*",
+        }
+    ]
+    for index, (identity, access) in enumerate(grants):
+        if actions := _actions(KEY_ACTIONS, access):
+            statements.append(
+                {
+                    "Sid": f"Grant{index}",
+                    "Action": actions,
+                    "Effect": "Allow",
+                    "Principal": {"AWS": identity},
+                    "Resource": "*",  # in a key's policy this is the key
+                    "Condition": {"StringEquals": {"kms:ViaService": f"s3.{home.region}.{home.domain}"}},
+                }
+            )
+    return canonical(statements)
+
+
+def _actions(table: Mapping[str, Sequence[str]], access: Sequence[str]) -> list[str]:
+    return sorted({action for verb in access for action in table.get(verb, ())})

@@ -1,0 +1,223 @@
+"""What a person may ask of one named backend, whatever its driver.
+
+The keys of one driver are in ``infra/<driver>.py``, in its ``Spec``; `infra.spec` reads and checks a whole spec, and
+``stacks/README.md`` lists every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.fields import CacheTime, Days, Header, Origin, PublicUrl, Tags, Unique
+from runtime.config import CorsRule, ExpectConfig, GrantConfig, TransferConfig
+from runtime.fields import BackendName
+
+if TYPE_CHECKING:
+    from infra.context import Context
+    from infra.stack import Stack
+    from runtime.errors import Problem
+
+EncryptionType = Literal["AES256", "aws:kms", "gcs:cmek", "azure:cmk"]
+Access = Literal["read", "write", "delete", "list", "presign"]
+
+SERVICE_KEYS: Final[EncryptionType] = "AES256"
+
+Names = Annotated[tuple[Header, ...], Unique]
+
+
+class Model(BaseModel):
+    """Base of every model of the spec: frozen, no unknown keys, nothing converted quietly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Cors(Model):
+    """What browsers on other origins may do.
+
+    Attributes:
+        origins: ``https://app.example.com``; http and ``*`` in profile dev only.
+        methods: ``GET PUT POST DELETE HEAD``.
+        headers: Request headers that scripts may send.
+        expose: Response headers that scripts may read.
+        max_age: How long a browser may remember the answer.
+    """
+
+    origins: Annotated[tuple[Origin, ...], Unique] = Field(min_length=1)
+    methods: Annotated[tuple[Literal["GET", "PUT", "POST", "DELETE", "HEAD"], ...], Unique] = Field(min_length=1)
+    headers: Names = ()
+    expose: Names = ()
+    max_age: CacheTime = timedelta(hours=1)
+
+    def contract(self) -> CorsRule:
+        """The rule as the contract has it."""
+        seconds = int(self.max_age.total_seconds())
+        return CorsRule(
+            origins=self.origins, methods=self.methods, headers=self.headers, expose=self.expose, max_age=seconds
+        )
+
+
+class Encryption(Model):
+    """Whose key encrypts at rest.
+
+    Attributes:
+        type: ``AES256``, keys of the service, or a customer's key of the backend's cloud.
+        kms_key_id: A key that exists already; without it the program makes one that rotates.
+    """
+
+    type: EncryptionType = Field(description="AES256, aws:kms, gcs:cmek or azure:cmk")
+    kms_key_id: str | None = Field(default=None, min_length=1)
+
+    @property
+    def customer_key(self) -> bool:
+        """Whether a customer's key is used."""
+        return self.type != SERVICE_KEYS
+
+
+class LifecycleRule(Model):
+    """Objects that expire by themselves.
+
+    Attributes:
+        prefix: Start of their paths; empty for all.
+        expire_after: Age at which they are deleted.
+    """
+
+    prefix: str = Field(max_length=1024)
+    expire_after: Days
+
+
+class Lifecycle(Model):
+    """What the bucket throws away by itself.
+
+    Attributes:
+        abort_multipart_after: Age of an upload that nobody completed.
+        expire_noncurrent_after: Time since a version was overwritten or deleted.
+        rules: Objects that expire.
+    """
+
+    abort_multipart_after: Days | None = None
+    expire_noncurrent_after: Days | None = None
+    rules: tuple[LifecycleRule, ...] = ()
+
+
+class Grant(Model):
+    """What one identity may do with the backend.
+
+    Attributes:
+        to: The identity, as the backend's cloud names it.
+        access: ``read write delete list presign``.
+    """
+
+    to: str = Field(min_length=1, description="who gets access")
+    access: Annotated[tuple[Access, ...], Unique] = Field(min_length=1)
+
+
+class BackendSpec(Model):
+    """One named backend.
+
+    What is left out gets the profile's default, except on an ``existing`` bucket: there what the spec does not say
+    stays as it is.
+
+    Attributes:
+        name: What the application calls it; the key above.
+        driver: ``s3 gcs azure r2 local memory``.
+        primary: Whether it is also the backend without a name.
+        cors: What browsers may do.
+        encryption: Whose key encrypts at rest.
+        lifecycle: What the bucket throws away by itself.
+        grants: Who may do what.
+        versioning: Whether overwritten and deleted objects are kept as versions.
+        public: Whether anybody may read without a signature.
+        public_url: Where the objects are served to browsers.
+        existing: A bucket that is there already; it is adopted, never deleted.
+        force_destroy: Whether destroying the stack deletes a bucket that still holds objects.
+        tags: Owner tags beside the spec's own.
+        transfer: How the application moves large objects.
+    """
+
+    provider: ClassVar[str | None] = None
+    """Pulumi's name of the cloud; None when there is none."""
+
+    emulated_account: ClassVar[str] = ""
+    """The account that the cloud's emulator works in."""
+
+    encryptions: ClassVar[Mapping[str, EncryptionType]] = {}
+    """The default of each profile; together they are what the service can do."""
+
+    cannot: ClassVar[Mapping[str, str]] = {}
+    """Keys below that the service can not honour, and why: refused, never dropped."""
+
+    most_cors_rules: ClassVar[int] = 100
+    """CORS rules that one bucket may have."""
+
+    name: BackendName = Field(exclude=True)
+    driver: str
+    primary: bool = False
+    cors: tuple[Cors, ...] = ()
+    encryption: Encryption | None = None
+    lifecycle: Lifecycle | None = None
+    grants: tuple[Grant, ...] = ()
+    versioning: bool | None = None
+    public: bool = False
+    public_url: PublicUrl | None = None
+    existing: str | None = None
+    force_destroy: bool | None = None
+    tags: Tags = Field(default_factory=dict)
+    transfer: TransferConfig = TransferConfig()
+
+    @classmethod
+    def from_stack(cls, stack: Stack) -> dict[str, Any]:  # noqa: ARG003 - the drivers' hook
+        """Values for keys that are left out, from elsewhere in the stack's configuration."""
+        return {}
+
+    def problems(self, context: Context) -> Iterator[Problem]:  # noqa: ARG002 - the drivers' hook
+        """What is wrong between several keys, with paths below the backend."""
+        return iter(())
+
+    def resolved(self, profile: str) -> Self:
+        """The same with the profile's defaults in place of what is left out."""
+        defaults: dict[str, Any] = {}
+        managed = self.existing is None and self.provider is not None
+        if managed and self.encryption is None and profile in self.encryptions:
+            defaults["encryption"] = Encryption(type=self.encryptions[profile])
+        versioning = self.versioning
+        if managed and versioning is None and "versioning" not in self.cannot:
+            versioning = defaults["versioning"] = profile != "dev"
+        if managed and "lifecycle" not in self.cannot:
+            defaults["lifecycle"] = _lifecycle(self.lifecycle or Lifecycle(), versioning=bool(versioning))
+        if managed and self.force_destroy is None:
+            defaults["force_destroy"] = profile == "dev"
+        return self.model_copy(update=defaults)
+
+    @property
+    def customer_key(self) -> bool:
+        """Whether a customer's key encrypts."""
+        return self.encryption is not None and self.encryption.customer_key
+
+    def expect(self, *capabilities: str) -> ExpectConfig:
+        """What the contract promises of this backend; *capabilities* are those of its driver."""
+        declared = {
+            "cors": bool(self.cors),
+            "customer_key": self.customer_key,
+            "public": self.public,
+            "versioning": bool(self.versioning),
+        }
+        return ExpectConfig(
+            versioning=bool(self.versioning),
+            public=self.public,
+            cors=tuple(rule.contract() for rule in self.cors),
+            capabilities=tuple(sorted({*capabilities, *(name for name, held in declared.items() if held)})),
+            grants=tuple(GrantConfig(to=grant.to, access=grant.access) for grant in self.grants),
+        )
+
+
+def _lifecycle(given: Lifecycle, *, versioning: bool) -> Lifecycle:
+    defaults: dict[str, Any] = {}
+    if given.abort_multipart_after is None:
+        defaults["abort_multipart_after"] = timedelta(days=7)
+    if versioning and given.expire_noncurrent_after is None:
+        defaults["expire_noncurrent_after"] = timedelta(days=30)
+    return given.model_copy(update=defaults)

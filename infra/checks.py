@@ -1,0 +1,130 @@
+"""What is wrong between the keys of one backend, and between backends: rules that no single value can break."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from infra.backend import SERVICE_KEYS, BackendSpec
+from runtime.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from infra.context import Context
+
+_CREDENTIALS: Final = {"authorization", "cookie"}
+
+
+def backend_problems(backend: BackendSpec, context: Context) -> Iterator[Problem]:
+    """Everything wrong with one backend whose values are right each by itself; paths are below the backend."""
+    for check in _CHECKS:
+        yield from check(backend, context)
+    yield from backend.problems(context)
+
+
+def spec_problems(backends: Sequence[BackendSpec], root: str) -> Iterator[Problem]:
+    """Everything wrong between backends."""
+    primaries = [backend.name for backend in backends if backend.primary]
+    for name in primaries[1:]:
+        yield Problem(
+            f"{root}.backends.{name}.primary", f"found a second primary backend beside {primaries[0]!r}", "one"
+        )
+    owners: dict[tuple[str, str], str] = {}
+    for backend in backends:
+        if backend.existing is None:
+            continue
+        owner = owners.setdefault((backend.driver, backend.existing), backend.name)
+        if owner != backend.name:
+            path = f"{root}.backends.{backend.name}.existing"
+            yield Problem(path, f"found {backend.existing!r}, which {owner!r} adopts already", "another bucket")
+
+
+def _cannot(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    for key, reason in backend.cannot.items():
+        if key in backend.model_fields_set and getattr(backend, key):
+            yield Problem(key, f"driver {backend.driver} can not do this: {reason}", "leave it out")
+
+
+def _cors(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    most = backend.most_cors_rules
+    if len(backend.cors) > most:
+        yield Problem("cors", f"found {len(backend.cors)} rules", f"at most {most} on {backend.driver}")
+    for index, rule in enumerate(backend.cors):
+        if "*" not in rule.origins:
+            continue
+        named = sorted(header for header in rule.headers if header.lower() in _CREDENTIALS)
+        if named:
+            yield Problem(
+                f"cors[{index}].origins",
+                f"found '*' together with the header {named[0]!r}: every site could use a visitor's credentials",
+                "named origins",
+            )
+        if len(rule.origins) > 1:
+            yield Problem(f"cors[{index}].origins", "found '*' beside other origins", "'*' alone, or named origins")
+
+
+def _encryption(backend: BackendSpec, context: Context) -> Iterator[Problem]:
+    found = backend.encryption
+    allowed = list(dict.fromkeys([SERVICE_KEYS, *backend.encryptions.values()]))
+    if "encryption" in backend.cannot:
+        return
+    if found is not None and found.type not in allowed:
+        yield Problem("encryption.type", f"found {found.type!r} on driver {backend.driver}", ", ".join(allowed))
+    elif found is not None and found.kms_key_id and not found.customer_key:
+        yield Problem("encryption.kms_key_id", f"found a key, but the type is {SERVICE_KEYS}", ", ".join(allowed[1:]))
+    customer = found.customer_key if found else backend.encryptions.get(context.profile, SERVICE_KEYS) != SERVICE_KEYS
+    if context.profile == "regulated" and backend.provider and not customer:
+        there_are = ", ".join(allowed[1:]) or f"another driver: {backend.driver} has no customer keys"
+        yield Problem("encryption", "profile regulated asks for a customer's key", there_are)
+
+
+def _versioning(backend: BackendSpec, context: Context) -> Iterator[Problem]:
+    if context.profile == "regulated" and backend.provider and backend.versioning is False:
+        yield Problem("versioning", "found False, and profile regulated keeps every version", "true")
+    versioned = backend.versioning if backend.versioning is not None else not context.dev
+    expiry = backend.lifecycle.expire_noncurrent_after if backend.lifecycle else None
+    if expiry is not None and not versioned and backend.existing is None:
+        yield Problem("lifecycle.expire_noncurrent_after", "there are no versions to expire", "with versioning: true")
+
+
+def _lifecycle(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, rule in enumerate(backend.lifecycle.rules if backend.lifecycle else ()):
+        if first.setdefault(rule.prefix, index) != index:
+            path = f"lifecycle.rules[{index}].prefix"
+            yield Problem(path, f"found {rule.prefix!r}, as rules[{first[rule.prefix]}] has", "one rule for a prefix")
+
+
+def _grants(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    for name, count in Counter(grant.to for grant in backend.grants).items():
+        if count > 1:
+            yield Problem("grants", f"found {count} grants to {name!r}", "one grant for an identity")
+    for index, grant in enumerate(backend.grants):
+        if "presign" in grant.access and not {"read", "write"} & set(grant.access):
+            path = f"grants[{index}].access"
+            yield Problem(path, "presign alone signs nothing: a URL can do what its signer can", "with read or write")
+
+
+def _public(backend: BackendSpec, context: Context) -> Iterator[Problem]:
+    if backend.public and context.profile == "regulated":
+        yield Problem("public", "found True, and profile regulated forbids public buckets", "false, or another profile")
+
+
+def _ownership(backend: BackendSpec, context: Context) -> Iterator[Problem]:
+    if backend.force_destroy and not context.dev:
+        yield Problem("force_destroy", f"found True in profile {context.profile}", "false; objects go in profile dev")
+    if backend.force_destroy and backend.existing is not None:
+        yield Problem("force_destroy", "found True on an existing bucket, which is never deleted", "leave it out")
+
+
+_CHECKS: Final[tuple[Callable[[BackendSpec, Context], Iterator[Problem]], ...]] = (
+    _cannot,
+    _cors,
+    _encryption,
+    _versioning,
+    _lifecycle,
+    _grants,
+    _public,
+    _ownership,
+)

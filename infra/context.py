@@ -1,0 +1,79 @@
+"""What every backend of one stack shares while it is planned: the stack, the profile, the accounts, the emulators."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pulumi
+
+    from infra.endpoints import Endpoint
+    from infra.stack import Stack
+
+
+@dataclass(frozen=True)
+class Context:
+    """One stack at work.
+
+    Attributes:
+        stack: The stack.
+        profile: ``dev``, ``standard`` or ``regulated``.
+        tags: Owner tags of the whole spec.
+        endpoints: Where the running emulators of the stack listen, by provider.
+        providers: The explicit provider of each emulated service, made once per program; empty offline.
+    """
+
+    stack: Stack
+    profile: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    providers: Mapping[str, pulumi.ProviderResource] = field(default_factory=dict)
+
+    @property
+    def dev(self) -> bool:
+        """Whether losing what is stored would hurt nobody."""
+        return self.profile == "dev"
+
+    def emulated(self, provider: str | None) -> bool:
+        """Whether the stack has this provider's service on an emulator."""
+        return provider in self.stack.emulators
+
+    def endpoint(self, provider: str) -> Endpoint | None:
+        """Where the emulator of a provider listens; None when the stack uses the real cloud.
+
+        Raises:
+            ConfigError: the stack's emulators are not running.
+        """
+        if not self.emulated(provider):
+            return None
+        if provider not in self.endpoints:
+            raise ConfigError(
+                f"the {self.stack.emulators[provider]} emulator of stack {self.stack.name!r} is not running",
+                hint=f"tandem emulators up -s {self.stack.name}",
+            )
+        return self.endpoints[provider]
+
+    def account(self, provider: str, emulated: str) -> str:
+        """The account that a provider works in, *emulated* on an emulator; empty when the stack names none."""
+        return emulated if self.emulated(provider) else str(self.stack.accounts.get(provider, ""))
+
+    def reference(self, file: Path) -> str:
+        """How the contract refers to a secret in a file: relative to itself, so that a checkout can move."""
+        return f"${{file:{os.path.relpath(file, self.stack.directory)}}}"
+
+    def owner_tags(self, backend: str, tags: Mapping[str, str]) -> dict[str, str]:
+        """The tags of a backend's resources: whose they are, then the spec's own."""
+        ours = {"tandem:project": self.stack.project, "tandem:stack": self.stack.name, "tandem:backend": backend}
+        return {**self.tags, **tags, **ours}
+
+    def options(self, provider: str | None, **options: Any) -> dict[str, Any]:
+        """Resource options of a component, with the explicit provider where there is one."""
+        explicit = self.providers.get(provider) if provider else None
+        return {**options, "providers": [explicit]} if explicit else options

@@ -1,0 +1,315 @@
+"""AWS S3: the bucket and its settings, one sidecar resource for each, and the contract's entry.
+
+Sidecars only: the settings inside `aws.s3.Bucket` are deprecated, and mixing both makes them delete each other. They
+run one after the other, because S3 answers 409 when a bucket's settings are written at the same time.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import pulumi
+import pulumi_aws as aws
+from pulumi_aws import kms, s3
+from pydantic import AfterValidator, Field
+
+from infra import naming
+from infra.aws import (
+    Home,
+    Statement,
+    allow_bucket_access,
+    allow_public_reads,
+    canonical,
+    deny_old_signatures,
+    deny_plain_http,
+    key_policy,
+)
+from infra.backend import BackendSpec
+from infra.fields import Duration, wrong
+from runtime.config import EncryptionConfig, NamedStorageConfig, StorageS3Config
+from runtime.errors import Problem
+from runtime.fields import S3BucketName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from infra.context import Context
+    from infra.endpoints import Endpoint
+    from infra.stack import Stack
+
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
+_IDENTITY: Final = re.compile(r"(?:arn:aws[a-z-]*:iam::\d{12}:)?(?:role|user)/[\w+=,.@/-]{1,512}")
+
+
+def _region(value: str) -> str:
+    if not _REGION.fullmatch(value):
+        raise wrong(f"found {value!r}", "an AWS region such as eu-west-1")
+    return value
+
+
+class Spec(BackendSpec):
+    """A backend on S3.
+
+    Attributes:
+        region: AWS region; ``aws:region`` of the stack when it is left out.
+        existing: A bucket that is there already.
+        presign_max_age: Age at which the bucket refuses presigned URLs, whatever their own expiry says.
+    """
+
+    provider = "aws"
+    emulated_account = "000000000000"
+    encryptions = {"dev": "AES256", "standard": "aws:kms", "regulated": "aws:kms"}  # noqa: RUF012 - a ClassVar above
+
+    driver: Literal["s3"]
+    region: Annotated[str, AfterValidator(_region)] = Field(description="here, or aws:region for the whole stack")
+    existing: S3BucketName | None = None
+    presign_max_age: Duration | None = None
+
+    @classmethod
+    def from_stack(cls, stack: Stack) -> dict[str, Any]:
+        """The stack's region."""
+        region = stack.config.get("aws:region")
+        return {} if region is None else {"region": region}
+
+    def problems(self, context: Context) -> Iterator[Problem]:
+        """Identities that IAM does not know, and an account that ARNs need."""
+        for index, grant in enumerate(self.grants):
+            if not _IDENTITY.fullmatch(grant.to):
+                yield Problem(f"grants[{index}].to", f"found {grant.to!r}", "role/<name>, user/<name> or their ARN")
+        if self.presign_max_age is not None and not timedelta(0) < self.presign_max_age <= timedelta(days=7):
+            yield Problem("presign_max_age", "found what no signature lives", "more than 0s, at most 7d")
+        resolved = self.resolved(context.profile)
+        account = context.account("aws", self.emulated_account)
+        if (self.grants or resolved.customer_key) and not re.fullmatch(r"\d{12}", account):
+            found = f"found {account!r}" if account else "is required for customer keys and grants"
+            yield Problem("tandem:accounts.aws", found, 'the account, quoted: "123456789012"')
+
+
+class Bucket(pulumi.ComponentResource):
+    """An S3 bucket with everything that its spec asks for.
+
+    Attributes:
+        resources: What was made, in order; the contract is written when all of it exists.
+    """
+
+    def __init__(self, spec: Spec, context: Context) -> None:
+        super().__init__(
+            "tandem:storage:S3Bucket", spec.name, {}, pulumi.ResourceOptions(**context.options(spec.provider))
+        )
+        self.resources: list[pulumi.CustomResource] = []
+        self._spec, self._dev = spec, context.dev
+        self._name, self._home = bucket_name(spec, context), home(spec, context)
+        self._tags = context.owner_tags(spec.name, spec.tags)
+        self._bucket()
+        self._access()
+        self._encryption()
+        if spec.versioning is not None:
+            status = s3.BucketVersioningVersioningConfigurationArgs(
+                status="Enabled" if spec.versioning else "Suspended"
+            )
+            self._set(s3.BucketVersioning, "versioning", versioning_configuration=status)
+        if rules := _lifecycle_rules(spec):
+            self._set(s3.BucketLifecycleConfiguration, "lifecycle", rules=rules)
+        if spec.cors:
+            self._set(s3.BucketCorsConfiguration, "cors", cors_rules=_cors_rules(spec))
+        if statements := policy_statements(spec, context):
+            self._set(s3.BucketPolicy, "policy", policy=canonical(statements))
+        self.register_outputs({"bucket": self._name})
+
+    def _bucket(self) -> None:
+        if self._spec.existing:
+            opts = pulumi.ResourceOptions(parent=self)
+            self.resources.append(
+                s3.Bucket.get(f"{self._spec.name}-bucket", self._name, opts, region=self._home.region)
+            )
+            return
+        destroy = bool(self._spec.force_destroy)
+        self._set(s3.Bucket, "bucket", protect=not self._dev, force_destroy=destroy, tags=self._tags)
+
+    def _access(self) -> None:
+        if self._spec.existing and not self._spec.public:
+            return
+        closed = not self._spec.public
+        self._set(
+            s3.BucketPublicAccessBlock,
+            "public-access",
+            block_public_acls=True,
+            ignore_public_acls=True,
+            block_public_policy=closed,
+            restrict_public_buckets=closed,
+        )
+        rule = s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced")
+        self._set(s3.BucketOwnershipControls, "ownership", rule=rule)
+
+    def _encryption(self) -> None:
+        encryption = self._spec.encryption
+        if encryption is None:
+            return
+        key: Any = encryption.kms_key_id
+        if encryption.customer_key and key is None:
+            key = self._key()
+        default = s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
+            sse_algorithm=encryption.type, kms_master_key_id=key
+        )
+        rule = s3.BucketServerSideEncryptionConfigurationRuleArgs(
+            apply_server_side_encryption_by_default=default,
+            bucket_key_enabled=encryption.customer_key,
+            blocked_encryption_types=["SSE-C"],
+        )
+        self._set(s3.BucketServerSideEncryptionConfiguration, "encryption", rules=[rule])
+
+    def _key(self) -> Any:
+        grants = [(self._home.identity(grant.to), grant.access) for grant in self._spec.grants]
+        key = kms.Key(
+            f"{self._spec.name}-key",
+            description=f"Encrypts the bucket {self._name}",
+            enable_key_rotation=True,
+            rotation_period_in_days=365,
+            deletion_window_in_days=7 if self._dev else 30,
+            policy=key_policy(self._home, grants),
+            region=self._home.region,
+            tags=self._tags,
+            opts=self._options(protect=not self._dev),
+        )
+        self.resources.append(key)
+        alias = kms.Alias(
+            f"{self._spec.name}-key-alias",
+            name=f"alias/{self._name}",
+            target_key_id=key.key_id,
+            region=self._home.region,
+            opts=self._options(),
+        )
+        self.resources.append(alias)
+        return key.arn
+
+    def _set(self, kind: Any, role: str, *, protect: bool = False, **settings: Any) -> None:
+        """Make one resource of the bucket, after the one before."""
+        options, name = self._options(protect=protect), f"{self._spec.name}-{role}"
+        self.resources.append(kind(name, bucket=self._name, region=self._home.region, **settings, opts=options))
+
+    def _options(self, *, protect: bool = False) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
+
+
+def provision(spec: Spec, context: Context) -> Bucket:
+    """Make the backend's bucket; says so where an emulator can not have what the cloud gets."""
+    if not _tls(context) and not spec.existing:
+        pulumi.log.info(f"{spec.name}: the TLS-only policy is left out, this stack's S3 server speaks plain http")
+    return Bucket(spec, context)
+
+
+def provider(endpoint: Endpoint) -> aws.Provider:
+    """The provider of an emulated stack: its S3 and KMS are at *endpoint*, and no AWS is ever asked."""
+    return aws.Provider(
+        "aws",
+        region=endpoint.region,
+        access_key=endpoint.access_key,
+        secret_key=pulumi.Output.secret(endpoint.secret_key),
+        endpoints=[aws.ProviderEndpointArgs(s3=endpoint.url, kms=endpoint.url)],
+        s3_use_path_style=True,
+        skip_credentials_validation=True,
+        skip_metadata_api_check=True,
+        skip_region_validation=True,
+        skip_requesting_account_id=True,
+    )
+
+
+def entry(spec: Spec, context: Context) -> NamedStorageConfig:
+    """The backend as the contract has it."""
+    endpoint = context.endpoint("aws")
+    keys: dict[str, Any] = {}
+    if endpoint is not None:
+        keys = {
+            "endpoint_url": endpoint.url,
+            "access_key": context.reference(endpoint.access_key_file),
+            "secret_key": context.reference(endpoint.secret_key_file),
+        }
+    settings = StorageS3Config(
+        bucket=bucket_name(spec, context),
+        region=spec.region,
+        public_url=spec.public_url,
+        encryption=_encryption(spec, context),
+        **keys,
+    )
+    expect = spec.expect("presign", *(["tls_only"] if _tls(context) and not spec.existing else []))
+    return NamedStorageConfig(
+        name=spec.name, driver="s3", primary=spec.primary, s3=settings, transfer=spec.transfer, expect=expect
+    )
+
+
+def bucket_name(spec: Spec, context: Context) -> str:
+    """The bucket's name, known before it exists."""
+    stack, account = context.stack, context.account("aws", spec.emulated_account)
+    return spec.existing or naming.bucket(stack.project, stack.name, spec.name, account)
+
+
+def home(spec: Spec, context: Context) -> Home:
+    """Region and account of the backend."""
+    return Home(spec.region, context.account("aws", spec.emulated_account))
+
+
+def policy_statements(spec: Spec, context: Context) -> list[Statement]:
+    """The bucket's policy. On an existing bucket only what the spec declares, or nothing at all."""
+    where = home(spec, context)
+    bucket = where.bucket(bucket_name(spec, context))
+    statements: list[Statement] = []
+    if _tls(context) and (not spec.existing or spec.grants or spec.public):
+        statements += deny_plain_http(bucket)
+    if spec.presign_max_age is not None:
+        statements.append(deny_old_signatures(bucket, spec.presign_max_age // timedelta(milliseconds=1)))
+    for index, grant in enumerate(spec.grants):
+        statements += allow_bucket_access(index, where.identity(grant.to), grant.access, bucket)
+    if spec.public:
+        statements.append(allow_public_reads(bucket))
+    return statements
+
+
+def _tls(context: Context) -> bool:
+    endpoint = context.endpoint("aws")
+    # a policy that denies plain http would lock everybody out of an emulator that speaks nothing else
+    return endpoint is None or endpoint.url.startswith("https://")
+
+
+def _encryption(spec: Spec, context: Context) -> EncryptionConfig:
+    found = spec.encryption
+    if found is None:
+        return EncryptionConfig()
+    # the alias, because a key's own id is not known before it exists
+    made = home(spec, context).alias(bucket_name(spec, context)) if found.customer_key else None
+    return EncryptionConfig(enabled=True, type=found.type, kms_key_id=found.kms_key_id or made)
+
+
+def _lifecycle_rules(spec: Spec) -> list[s3.BucketLifecycleConfigurationRuleArgs]:
+    if spec.lifecycle is None:
+        return []
+    rules = []
+    if abort := spec.lifecycle.abort_multipart_after:
+        args = s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(days_after_initiation=abort.days)
+        rules.append(_rule("abort-multipart", "", abort_incomplete_multipart_upload=args))
+    if expire := spec.lifecycle.expire_noncurrent_after:
+        args = s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(noncurrent_days=expire.days)
+        rules.append(_rule("expire-noncurrent", "", noncurrent_version_expiration=args))
+    for index, rule in enumerate(spec.lifecycle.rules):
+        args = s3.BucketLifecycleConfigurationRuleExpirationArgs(days=rule.expire_after.days)
+        rules.append(_rule(f"expire-{index}", rule.prefix, expiration=args))
+    return rules
+
+
+def _rule(name: str, prefix: str, **action: Any) -> s3.BucketLifecycleConfigurationRuleArgs:
+    where = s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix)
+    return s3.BucketLifecycleConfigurationRuleArgs(id=name, status="Enabled", filter=where, **action)
+
+
+def _cors_rules(spec: Spec) -> list[s3.BucketCorsConfigurationCorsRuleArgs]:
+    return [
+        s3.BucketCorsConfigurationCorsRuleArgs(
+            allowed_origins=list(rule.origins),
+            allowed_methods=list(rule.methods),
+            allowed_headers=list(rule.headers),
+            expose_headers=list(rule.expose),
+            max_age_seconds=rule.contract().max_age,
+        )
+        for rule in spec.cors
+    ]
