@@ -13,16 +13,15 @@ pinned, with checksums, in ``pins/``. A new server is a new module here: its nam
 
 from __future__ import annotations
 
-import contextlib
 import pkgutil
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from runtime.testing.servers._errors import ServerFailedError, ServerUnavailableError
+from runtime.testing.servers._errors import PortTakenError, ServerFailedError, ServerUnavailableError
 from runtime.testing.servers._install import GO_PACKAGES, Toolbox, cache_directory
-from runtime.testing.servers._process import answers, end, free_port, is_free, spawn, wait_until_ready
+from runtime.testing.servers._process import answers, end, reserved, spawn, wait_until_ready
 from runtime.testing.servers._recipe import Recipe, Site
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAMES",
+    "PortTakenError",
     "Server",
     "ServerFailedError",
     "ServerUnavailableError",
@@ -37,14 +37,11 @@ __all__ = [
     "answers",
     "cache_directory",
     "find",
-    "free_port",
     "install",
-    "is_free",
     "start",
 ]
 
 NAMES = tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
-PORT_TRIES = 3  # a free port can be taken by another process between the choice and the start
 
 
 @dataclass(slots=True)
@@ -122,38 +119,21 @@ def start(name: str, directory: str | Path, port: int = 0, *, toolbox: Toolbox |
 
     Raises:
         ServerUnavailableError: the server can not be had here.
+        PortTakenError: somebody else listens on *port*.
         ServerFailedError: it did not start; the message ends with the last lines of its log.
     """
     recipe = find(name)
     program = recipe.program(toolbox or Toolbox())
     home = Path(directory).resolve()
     home.mkdir(parents=True, exist_ok=True)
-    if port:
-        return _start(recipe, program, home, port)
-    for _ in range(PORT_TRIES - 1):
-        chosen = free_port()
-        with contextlib.suppress(_PortTakenError):
-            return _start(recipe, program, home, chosen)
-    return _start(recipe, program, home, free_port())
-
-
-class _PortTakenError(ServerFailedError):
-    """The server ended because somebody else has its port."""
-
-
-def _start(recipe: Recipe, program: list[str], home: Path, port: int) -> Server:
-    site = Site(home, port, recipe.keys())
-    log = home / f"{recipe.name}.log"
-    process = spawn([*program, *recipe.arguments(site)], recipe.environment(site), home, log)
-    try:
-        wait_until_ready(recipe.name, process, port, recipe.probe, recipe.start_seconds, log)
-        keys = recipe.admit(site)
-    except BaseException as error:  # Ctrl-C too must leave no process behind
-        ended_by_itself = process.poll() is not None
-        end(process)
-        if isinstance(error, ServerFailedError) and ended_by_itself and not is_free(port):
-            raise _PortTakenError(error.message) from error
-        raise
-    return Server(
-        recipe.name, site.url, port, process.pid, keys.access_key, keys.secret_key, recipe.region, log, process
-    )
+    log = home / f"{name}.log"
+    with reserved(port) as held:
+        site = Site(home, held, recipe.keys())
+        process = spawn([*program, *recipe.arguments(site)], recipe.environment(site), home, log)
+        try:
+            wait_until_ready(name, process, held, recipe.probe, recipe.start_seconds, log)
+            keys = recipe.admit(site)
+        except BaseException:  # Ctrl-C too must leave no process behind
+            end(process)
+            raise
+    return Server(name, site.url, held, process.pid, keys.access_key, keys.secret_key, recipe.region, log, process)

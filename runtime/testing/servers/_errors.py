@@ -15,3 +15,7 @@ class ServerFailedError(StorageUnavailableError):
     """The server is installed and did not start."""
 
     retryable_by_default = False
+
+
+class PortTakenError(ServerFailedError):
+    """Somebody else listens on the port that the server was to have."""

@@ -7,14 +7,16 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runtime.testing.servers._errors import ServerFailedError
+from runtime.testing.servers._errors import PortTakenError, ServerFailedError
 from runtime.testing.servers._install import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -31,23 +33,28 @@ INHERITED = (
 )  # no cloud credentials, no proxies
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def reserved(port: int = 0) -> Iterator[int]:
+    """Hold a loopback port for a server about to be started; 0 takes a free one.
 
+    On Linux the port stays bound, without listening, until the server listens: nobody else is given it meanwhile, and
+    a server that sets ``SO_REUSEADDR``, as all of the catalogue do, may bind it beside us.
 
-def is_free(port: int) -> bool:
-    """Whether *port* can be listened on now; one that only waits out old connections counts as free."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    Raises:
+        PortTakenError: somebody listens there already.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # a port that only waits out old connections is free
         try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True
+            holder.bind((LOOPBACK, port))
+        except OSError as error:
+            raise PortTakenError(f"port {port} is in use by another process") from error
+        number: int = holder.getsockname()[1]
+        if sys.platform != "linux":
+            holder.close()
+        yield number
 
 
 def answers(port: int, path: str, timeout: float = 2.0) -> bool:
@@ -95,8 +102,7 @@ def wait_until_ready(
     while True:
         if process.poll() is not None:
             raise ServerFailedError(f"{name} ended with {process.returncode} while starting; {log}:\n{tail(log)}")
-        # asked twice: the answer may come from a stranger who took the port, and then ours is about to end
-        if answers(port, path) and process.poll() is None:
+        if answers(port, path):
             return
         if time.monotonic() > deadline:
             raise ServerFailedError(f"{name} did not answer within {seconds:.0f} s on port {port}; {log}:\n{tail(log)}")
