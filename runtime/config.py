@@ -45,7 +45,7 @@ from runtime.fields import (
 )
 from runtime.interpolation import REFERENCE, REFERENCE_FORMS
 from runtime.schema import described_schema
-from runtime.validation import Wrong, ambiguous_names, did_you_mean, dotted, found_keys, inside, rejection
+from runtime.validation import Wrong, ambiguous_names, did_you_mean, dotted, found_keys, inside, looks_secret, rejection
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
@@ -73,7 +73,7 @@ class Model(BaseModel):
     def document(self) -> dict[str, Any]:
         """The keys that were set, in the models' order, as a document holds them: secrets by their references."""
         values = ((name, getattr(self, name)) for name in type(self).model_fields if name in self.model_fields_set)
-        return {name: _plain(value) for name, value in values if value is not None}
+        return {name: plain(value) for name, value in values if value is not None}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchemaValue:
@@ -98,14 +98,14 @@ class EncryptionConfig(Model):
         if self.type != "AES256" and self.kms_key_id is None:
             raise rejection(Wrong(("kms_key_id",), f"is required when the type is {self.type}"))
         if self.type == "AES256" and self.kms_key_id is not None:
-            raise rejection(Wrong(("type",), "is AES256, which has no key of yours, but kms_key_id is given"))
+            raise rejection(Wrong(("type",), "uses keys of the service, but kms_key_id is given"))
         return self
 
 
 def _only(*types: str) -> AfterValidator:
     def check(encryption: EncryptionConfig) -> EncryptionConfig:
         if encryption.type not in types:
-            raise rejection(Wrong(("type",), f"{encryption.type!r} is another service's; allowed: {', '.join(types)}"))
+            raise rejection(Wrong(("type",), f"is another service's; allowed: {', '.join(types)}"))
         return encryption
 
     return AfterValidator(check)
@@ -325,7 +325,7 @@ class ExpectConfig(Model):
 
 def _known_driver(name: str) -> str:
     if name not in DRIVERS and name not in (known := registered_drivers()):
-        raise ValueError(f"unknown driver {name!r}{did_you_mean(name, known)}; allowed: {', '.join(known)}")
+        raise ValueError(f"no such driver is known here{did_you_mean(name, known)}; allowed: {', '.join(known)}")
     return name
 
 
@@ -423,8 +423,6 @@ SECRET_KEYS: Final = frozenset(
 )
 """Keys of our drivers that hold secrets."""
 
-_SECRET_LOOKING: Final = re.compile(r"(?:password|passwd|passphrase|secret|token|credential)s?$|(?:^|_|access|api)key$")
-
 
 def registered_drivers() -> list[str]:
     """Names of all drivers that can be opened here, ours first."""
@@ -433,7 +431,7 @@ def registered_drivers() -> list[str]:
 
 def is_secret(key: str) -> bool:
     """Whether *key* holds a secret: one of ours, or one that looks like it in the settings of another driver."""
-    return key in SECRET_KEYS or bool(_SECRET_LOOKING.search(key.lower()))
+    return key in SECRET_KEYS or looks_secret(key)
 
 
 def _required(driver: str) -> list[str]:
@@ -538,7 +536,8 @@ class StorageConfig(Model):
         return by_name[name]
 
 
-def _version(version: float | str) -> float | str:
+def check_version(version: float | str) -> float | str:
+    """The version of a document, when this release can read it; a `ValueError` says what to do when it can not."""
     match = re.fullmatch(r"(\d+)(?:\.(\d+))?", str(version))
     if not match:
         raise ValueError(f"{version!r} is not a version; allowed: {VERSION} or {VERSION}.{MINOR}")
@@ -559,7 +558,7 @@ class StorageDocument(Model):
         storage: The configuration, secrets as references.
     """
 
-    version: Annotated[int | float | str, AfterValidator(_version)] = VERSION
+    version: Annotated[int | float | str, AfterValidator(check_version)] = VERSION
     project: str | None = None
     stack: str | None = None
     fingerprint: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
@@ -606,13 +605,14 @@ def literal_secrets(document: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """*value* as a document holds it: mappings, lists, text and numbers; models by `Model.document`."""
     if isinstance(value, Model):
         return value.document()
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return int(value) if isinstance(value, ByteSize) else value

@@ -27,7 +27,7 @@ def _backend_name(name: str) -> str:
     # `__` is what separates the keys of an override, so no name may hold it
     if len(name) > 63 or not _BACKEND.fullmatch(name):  # noqa: PLR2004 - said in the message
         raise ValueError(
-            f"{name!r} can not name a backend; allowed: 1 to 63 lower-case letters and digits, words joined by"
+            f"can not name a backend; allowed: 1 to 63 lower-case letters and digits, words joined by"
             " a single - or _, a letter first"
         )
     return name
@@ -36,7 +36,7 @@ def _backend_name(name: str) -> str:
 def _bucket(service: str, shape: re.Pattern[str], longest: int, allowed: str) -> Callable[[str], str]:
     def check(name: str) -> str:
         if not 3 <= len(name) <= longest or not shape.fullmatch(name):  # noqa: PLR2004 - said in the message
-            raise ValueError(f"{name!r} can not name {service}; allowed: 3 to {longest} {allowed}")
+            raise ValueError(f"can not name {service}; allowed: 3 to {longest} {allowed}")
         return name
 
     return check
@@ -45,7 +45,7 @@ def _bucket(service: str, shape: re.Pattern[str], longest: int, allowed: str) ->
 def _not_reserved_on_s3(name: str) -> str:
     if name.startswith(_S3_PREFIXES) or name.endswith(_S3_SUFFIXES):
         raise ValueError(
-            f"{name!r} is reserved by S3: no bucket name starts with {', '.join(_S3_PREFIXES)}"
+            f"is reserved by S3: no bucket name starts with {', '.join(_S3_PREFIXES)}"
             f" or ends with {', '.join(_S3_SUFFIXES)}"
         )
     return _not_an_address(name)
@@ -53,9 +53,9 @@ def _not_reserved_on_s3(name: str) -> str:
 
 def _not_reserved_on_gcs(name: str) -> str:
     if name.startswith("goog") or "google" in name:
-        raise ValueError(f"{name!r} is reserved by Google: no bucket name starts with 'goog' or holds 'google'")
+        raise ValueError("is reserved by Google: no bucket name starts with 'goog' or holds 'google'")
     if "." not in name and len(name) > 63:  # noqa: PLR2004 - said in the message
-        raise ValueError(f"{name!r} is too long: 63 characters, or 222 when dots divide it")
+        raise ValueError("is too long: 63 characters, or 222 when dots divide it")
     return _not_an_address(name)
 
 
@@ -64,7 +64,7 @@ def _not_an_address(name: str) -> str:
         IPv4Address(name)
     except AddressValueError:
         return name
-    raise ValueError(f"{name!r} looks like an IP address, which no bucket name may")
+    raise ValueError("looks like an IP address, which no bucket name may")
 
 
 def _http_url(url: str) -> str:

@@ -18,7 +18,7 @@ from runtime.errors import Problem
 from runtime.validation import dotted, why_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 REFERENCE: Final = re.compile(r"\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
@@ -40,14 +40,16 @@ class Interpolation:
     Attributes:
         environ: Variables that ``${NAME}`` is looked up in.
         directory: Where relative paths of ``${file:PATH}`` start.
-        root: Path of the document inside its file, for messages.
+        working_directory: The same for values that come from outside the document.
+        outside: Paths of those values.
         problems: What could not be resolved.
         references: By path of the value: the text as it stands in the document.
     """
 
     environ: Mapping[str, str]
     directory: Path
-    root: str = ""
+    working_directory: Path
+    outside: frozenset[str] = frozenset()
     problems: list[Problem] = field(default_factory=list)
     references: dict[str, str] = field(default_factory=dict)
 
@@ -61,8 +63,7 @@ class Interpolation:
         if isinstance(node, list | tuple):
             return [self._resolve(value, (*location, index), document) for index, value in enumerate(node)]
         if isinstance(node, str) and "${" in node:
-            path = ".".join(part for part in (self.root, dotted(location, document)) if part)
-            return self._text(node, path)
+            return self._text(node, dotted(location, document))
         return node
 
     def _text(self, text: str, path: str) -> str:
@@ -70,7 +71,7 @@ class Interpolation:
             if match["escape"]:
                 return "${"
             try:
-                value = self._value(match)
+                value = self._value(match, path)
             except _UnresolvedError as exc:
                 self.problems.append(Problem(path, *exc.args))
                 return match[0]
@@ -79,11 +80,12 @@ class Interpolation:
 
         return _TOKEN.sub(replace, text)
 
-    def _value(self, match: re.Match[str]) -> str:
+    def _value(self, match: re.Match[str], path: str) -> str:
         if match["malformed"]:
             raise _UnresolvedError("'${' begins no reference; write $${ for a literal one", REFERENCE_FORMS)
         if match["file"]:
-            return self._file(self.directory / match["file"])
+            directory = self.directory if covering(path, self.outside) is None else self.working_directory
+            return self._file(directory / match["file"])
         value = self.environ.get(match["name"], match["default"])
         if value is None:
             raise _UnresolvedError(f"environment variable {match['name']} is not set")
@@ -96,6 +98,12 @@ class Interpolation:
         except (OSError, ValueError) as exc:
             raise _UnresolvedError(f"file {path} {why_unreadable(exc)}") from exc
         return text.removesuffix("\n").removesuffix("\r")
+
+
+def covering(path: str, paths: Iterable[str]) -> str | None:
+    """The longest of *paths* that is *path* or stands above it."""
+    above = [other for other in paths if path == other or path.startswith((f"{other}.", f"{other}["))]
+    return max(above, key=len, default=None)
 
 
 class _UnresolvedError(Exception):

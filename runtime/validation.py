@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from difflib import get_close_matches
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Location = tuple[str | int, ...]
+
+ALLOWED = "; allowed: "
+"""What divides a validator's message from what it would accept; validators never repeat the value themselves."""
+
+LONGEST_FOUND = 60
+"""Characters of a wrong value that a message repeats."""
+
+_SECRET_LOOKING = re.compile(r"(?:password|passwd|passphrase|secret|token|credential)s?$|(?:^|_|access|api)key$")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -53,7 +62,7 @@ def parse_yaml(text: str, source: str) -> Any:
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = Problem(where, exc.problem or exc.context or "can not be read")
     except yaml.reader.ReaderError as exc:
-        problem = Problem(f"character {exc.position + 1}", f"{exc.character!r} is not allowed")
+        problem = Problem(f"character {exc.position + 1}", f"{exc.character:#04x} is not allowed")
     except RecursionError:
         problem = Problem("", "is nested too deeply")
     raise ConfigError("this is not valid YAML", source=source, problems=[problem])
@@ -88,13 +97,14 @@ class _TwiceError(Exception):
     """A key stands twice in one JSON object."""
 
 
-def read_yaml(path: Path) -> Any:
-    """The document in a file, or a `ConfigError` that says why it can not be read."""
+def read_yaml(path: Path, source: str | None = None) -> Any:
+    """The document in a file (JSON when its name ends so), or a `ConfigError` that says why it can not be read."""
+    source = source or str(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(why_unreadable(exc), source=str(path)) from exc
-    return parse_json(text, str(path)) if path.suffix == ".json" else parse_yaml(text, str(path))
+    except (OSError, ValueError) as exc:
+        raise ConfigError(why_unreadable(exc), source=source) from exc
+    return parse_json(text, source) if path.suffix == ".json" else parse_yaml(text, source)
 
 
 def why_unreadable(error: OSError | ValueError) -> str:
@@ -137,6 +147,11 @@ def _child(node: Any, part: str | int) -> Any:
         return node[part]
     except (KeyError, IndexError, TypeError):
         return None
+
+
+def looks_secret(key: str) -> bool:
+    """Whether a key of this name most likely holds a secret."""
+    return bool(_SECRET_LOOKING.search(key.lower()))
 
 
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:
@@ -183,17 +198,17 @@ def inside(error: ValidationError, *location: str | int, model: type[BaseModel] 
 def ambiguous_names(entries: Any) -> Iterator[Wrong]:
     """Names given twice and primaries beyond the first, in whatever was given as a list of named entries."""
     names: dict[str, int] = {}
-    primaries: list[Any] = []
+    primaries: list[int] = []
     for index, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
         name, primary = (
             entry.get(key) if isinstance(entry, Mapping) else getattr(entry, key, None) for key in ("name", "primary")
         )
         if isinstance(name, str) and names.setdefault(name, index) != index:
-            yield Wrong((index, "name"), f"{name!r} is the name of entry {names[name]} already")
+            yield Wrong((index, "name"), f"is the name of entry {names[name]} already")
         if primary is True:
             if primaries:
-                yield Wrong((index, "primary"), f"{primaries[0]!r} is primary already; at most one may be")
-            primaries.append(name)
+                yield Wrong((index, "primary"), f"entry {primaries[0]} is primary already; at most one may be")
+            primaries.append(index)
 
 
 def found_keys(node: Any, wanted: Callable[[str], bool], location: Location = ()) -> Iterator[tuple[Location, Any]]:
@@ -224,16 +239,39 @@ def problems_of(
     """
     problems = []
     for item in error.errors(include_url=False, include_input=False):
-        path = ".".join(part for part in (root, dotted(item["loc"], document)) if part)
+        location = item["loc"]
+        path = ".".join(part for part in (root, dotted(location, document)) if part)
         parent, _, key = path.rpartition(".")
         if item["type"] == "extra_forbidden":
-            known = keys_at(model, item["loc"][:-1]) if model else (fields or {}).get(parent, ())
+            known = keys_at(model, location[:-1]) if model else (fields or {}).get(parent, ())
             problems.append(Problem(path, *_unknown_key(key, known)))
         elif item["type"] == "missing":
             problems.append(Problem(path, "is required"))
         else:
-            problems.append(Problem(path, item["msg"].removeprefix("Value error, ")))
+            message, _, allowed = _in_our_words(item["type"], item["msg"]).partition(ALLOWED)
+            problems.append(Problem(path, message + _found(document, location), allowed or None))
     return problems
+
+
+def _in_our_words(kind: str, message: str) -> str:
+    if kind in {"model_type", "dict_type"}:
+        return "must be a mapping of keys to values"
+    if kind in {"tuple_type", "list_type"}:
+        return "must be a list"
+    return re.sub(r"^(?:Input|String|Value) should ", "must ", message.removeprefix("Value error, "))
+
+
+def _found(document: Any, location: Location) -> str:
+    """``, found 'x'``, unless it might be a secret: a message must never hold one."""
+    node = document
+    for part in location:
+        if isinstance(part, str) and looks_secret(part):
+            return ""
+        node = _child(node, part)
+    if isinstance(node, bool) or not isinstance(node, str | int | float):
+        return ""
+    text = repr(node)
+    return f", found {text if len(text) <= LONGEST_FOUND else text[:LONGEST_FOUND] + '…'}"
 
 
 def _unknown_key(key: str, known: Sequence[str]) -> tuple[str, str | None]:
@@ -245,13 +283,23 @@ def keys_at(model: type[BaseModel], location: Iterable[str | int]) -> list[str]:
     found: type[BaseModel] | None = model
     for part in location:
         if isinstance(part, str) and found:
-            field = found.model_fields.get(part)
-            found = _model_in(field.annotation) if field else None
+            found = model_at(found, part)
     return list(found.model_fields) if found else []
 
 
+def model_at(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The model of what stands below *key*, also when that is a list of it or may be missing."""
+    field = model.model_fields.get(key)
+    return _model_in(field.annotation) if field else None
+
+
+def holds_list(model: type[BaseModel], key: str) -> bool:
+    """Whether a list stands below *key*."""
+    annotation = model.model_fields[key].annotation
+    return any(get_origin(kind) in {list, tuple} for kind in (annotation, *get_args(annotation)))
+
+
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field's annotation holds, below ``| None``, ``tuple[…]`` and ``Annotated[…]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)
