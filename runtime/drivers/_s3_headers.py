@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from runtime.errors import ConfigError, NotSupportedError
+from runtime.errors import ConfigError
 from runtime.models import FileInfo
 
 if TYPE_CHECKING:
@@ -31,16 +31,6 @@ if TYPE_CHECKING:
 
 META: Final = "x-amz-meta-"
 DEFAULT_TYPE: Final = "application/octet-stream"
-
-CHECKSUMS: Final = {
-    "md5": "content-md5",
-    "crc32": "x-amz-checksum-crc32",
-    "crc32c": "x-amz-checksum-crc32c",
-    "crc64nvme": "x-amz-checksum-crc64nvme",
-    "sha1": "x-amz-checksum-sha1",
-    "sha256": "x-amz-checksum-sha256",
-}
-"""Header in which S3 takes the checksum of a whole object, and refuses it before it becomes visible."""
 
 _STANDARD: Final = {
     "content-type": "Content-Type",
@@ -107,14 +97,6 @@ def condition_headers(options: UploadOptions) -> dict[str, str]:
     if options.if_not_exists:
         return {"if-none-match": "*"}
     return {} if options.if_match is None else {"if-match": f'"{options.if_match}"'}
-
-
-def checksum_header(checksum: str) -> tuple[str, str]:
-    """The header that makes S3 verify ``algorithm:base64``."""
-    algorithm, _, value = checksum.partition(":")
-    if algorithm not in CHECKSUMS:
-        raise NotSupportedError(f"S3 does not verify {algorithm!r}; it verifies {', '.join(CHECKSUMS)}")
-    return CHECKSUMS[algorithm], value
 
 
 def obstore_attributes(options: UploadOptions) -> dict[str, str]:

@@ -13,9 +13,10 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
+from runtime.drivers._s3_checksum import Expected
 from runtime.drivers._s3_errors import ServiceError, error_fields
-from runtime.drivers._s3_headers import checksum_header, condition_headers, info_from_headers, write_headers, written
-from runtime.errors import NotSupportedError, PreconditionFailedError
+from runtime.drivers._s3_headers import condition_headers, info_from_headers, write_headers, written
+from runtime.errors import PreconditionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +29,6 @@ MIB: Final = 1024 * 1024
 COPY_PART: Final = 512 * MIB
 COPIES_AT_ONCE: Final = 8
 _ATTRIBUTES: Final = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language")
-_FULL_OBJECT: Final = frozenset({"crc32", "crc32c", "crc64nvme"})
-"""Checksums that S3 can make of a whole object from those of its parts."""
 
 
 def field(answer: Answer, name: str) -> str:
@@ -58,25 +57,22 @@ class Multipart:
     def __init__(self, requests: Requests, encryption: Mapping[str, str]) -> None:
         self._requests = requests
         self._encryption = encryption
+        self._expected: dict[str, Expected] = {}
 
     async def start(self, path: str, options: UploadOptions) -> str:
         """Begin an upload and give its id."""
-        headers = {**write_headers(options), **self._encryption}
+        upload_id = await self._begin(path, {**write_headers(options), **self._encryption})
         if options.checksum is not None:
-            algorithm = options.checksum.partition(":")[0]
-            if algorithm not in _FULL_OBJECT:
-                raise NotSupportedError(
-                    f"S3 does not verify {algorithm} of an object sent in parts; it verifies {', '.join(_FULL_OBJECT)}"
-                )
-            headers["x-amz-checksum-algorithm"] = algorithm.upper()
-            headers["x-amz-checksum-type"] = "FULL_OBJECT"
-        return await self._begin(path, headers)
+            self._expected[upload_id] = Expected(options.checksum)
+        return upload_id
 
     async def _begin(self, path: str, headers: Mapping[str, str]) -> str:
         return field(await self._requests.send("POST", path, query=[("uploads", "")], headers=headers), "UploadId")
 
     async def put(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
         """Send one part and give its etag."""
+        if (expected := self._expected.get(upload_id)) is not None:
+            await expected.add(number, data)
         query = [("partNumber", str(number)), ("uploadId", upload_id)]
         answer = await self._requests.send("PUT", path, query=query, body=data)
         return answer.headers["etag"].strip('"')
@@ -85,12 +81,10 @@ class Multipart:
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
     ) -> FileInfo:
         """Make the object visible when the conditions in *options* hold."""
-        headers = condition_headers(options)
-        if options.checksum is not None:
-            name, value = checksum_header(options.checksum)
-            headers |= {name: value, "x-amz-checksum-type": "FULL_OBJECT"}
+        if (expected := self._expected.pop(upload_id, None)) is not None:
+            expected.check()
         try:
-            etag, version = await self._complete(path, upload_id, parts, headers)
+            etag, version = await self._complete(path, upload_id, parts, condition_headers(options))
         except ServiceError as exc:
             # The answer to an earlier attempt was lost; when that one worked, the upload is gone and the object here.
             if exc.attempt == 1 or not (exc.status == 404 or exc.kind is PreconditionFailedError):  # noqa: PLR2004
@@ -120,6 +114,7 @@ class Multipart:
 
     async def abort(self, path: str, upload_id: str) -> None:
         """Throw the parts away."""
+        self._expected.pop(upload_id, None)
         try:
             await self._requests.send("DELETE", path, query=[("uploadId", upload_id)])
         except ServiceError as exc:

@@ -17,13 +17,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import obstore
 from obstore.store import S3Store
 
 from runtime.driver import Capabilities, DeleteFailure, Driver
-from runtime.drivers import _s3_batch, _s3_errors, _s3_headers, _s3_listing
+from runtime.drivers import _s3_batch, _s3_checksum, _s3_errors, _s3_headers, _s3_listing
 from runtime.drivers._s3_address import Address, carried_by_obstore, encode
 from runtime.drivers._s3_credentials import CredentialSource
 from runtime.drivers._s3_errors import OBSTORE_ERRORS, ServiceError, from_obstore
@@ -65,11 +65,13 @@ class S3Driver(Driver):
         delete_if_match=True,
         storage_class=True,
         tags=True,
-        checksums=frozenset(_s3_headers.CHECKSUMS),
+        checksums=frozenset(_s3_checksum.HEADERS),
         min_part_size=5 * MIB,
         max_part_size=5 * 1024 * MIB,
         max_parts=10_000,
     )
+    told_checksums: ClassVar[frozenset[str]] = frozenset(_s3_checksum.HEADERS)
+    """Checksums that the service is told, to check what arrives."""
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
@@ -198,8 +200,10 @@ class S3Driver(Driver):
     async def _put_by_request(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
         headers = {**_s3_headers.write_headers(options), **self._sse, **_s3_headers.condition_headers(options)}
         if options.checksum is not None:
-            name, value = _s3_headers.checksum_header(options.checksum)
-            headers[name] = value
+            await _s3_checksum.check_whole(options.checksum, data)
+            algorithm, _, value = options.checksum.partition(":")
+            if algorithm in self.told_checksums:
+                headers[_s3_checksum.HEADERS[algorithm]] = value
         try:
             answer = (await self._requests.send("PUT", path, headers=headers, body=data)).headers
         except ServiceError as exc:
