@@ -1,1 +1,170 @@
-"""Object storage for applications: open the backends that the infrastructure was provisioned with."""
+"""Object storage for applications: open the backends that the infrastructure was provisioned with.
+
+::
+
+    async with runtime.open_storage() as storage:
+        info = await storage["avatars"].upload("u/1.jpg", data, content_type="image/jpeg")
+        url = await storage["avatars"].get_presigned_url("u/1.jpg", expires_in=timedelta(hours=1))
+
+Every name is loaded when it is first used, and a cloud's SDK when a backend on that cloud is opened.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.blocking import BlockingBlobStore, BlockingStorage, open_storage_sync
+    from runtime.config import (
+        EncryptionConfig,
+        NamedStorageConfig,
+        StorageAzureConfig,
+        StorageConfig,
+        StorageGCSConfig,
+        StorageLocalConfig,
+        StorageMemoryConfig,
+        StorageR2Config,
+        StorageS3Config,
+    )
+    from runtime.driver import ByteRange, Capabilities, Driver
+    from runtime.errors import (
+        AlreadyExistsError,
+        ChecksumMismatchError,
+        ConfigError,
+        InvalidOptionError,
+        InvalidPathError,
+        NotFoundError,
+        NotSupportedError,
+        PermissionDeniedError,
+        PreconditionFailedError,
+        QuotaExceededError,
+        RateLimitedError,
+        StorageError,
+        StorageFileNotFoundError,
+        StorageTimeoutError,
+        StorageUnavailableError,
+        StorageUnsupportedOperationError,
+        UnauthenticatedError,
+        UnknownBackendError,
+    )
+    from runtime.health import HealthCheckResult, HealthStatus
+    from runtime.hooks import Hook, Operation, Outcome
+    from runtime.injection import Named
+    from runtime.loading import load_config
+    from runtime.models import DeleteResult, FileInfo, ObjectPage, PresignedRequest, Uploadable, UploadOptions
+    from runtime.protocols import BlobStoreProtocol
+    from runtime.registry import DriverRegistry, Storage, open_storage
+    from runtime.store import BlobStore
+
+# Where each name lives; a test compares it with the imports above.
+_HOMES = {
+    "blocking": ("BlockingBlobStore", "BlockingStorage", "open_storage_sync"),
+    "config": (
+        "EncryptionConfig",
+        "NamedStorageConfig",
+        "StorageAzureConfig",
+        "StorageConfig",
+        "StorageGCSConfig",
+        "StorageLocalConfig",
+        "StorageMemoryConfig",
+        "StorageR2Config",
+        "StorageS3Config",
+    ),
+    "driver": ("ByteRange", "Capabilities", "Driver"),
+    "errors": (
+        "AlreadyExistsError",
+        "ChecksumMismatchError",
+        "ConfigError",
+        "InvalidOptionError",
+        "InvalidPathError",
+        "NotFoundError",
+        "NotSupportedError",
+        "PermissionDeniedError",
+        "PreconditionFailedError",
+        "QuotaExceededError",
+        "RateLimitedError",
+        "StorageError",
+        "StorageFileNotFoundError",
+        "StorageTimeoutError",
+        "StorageUnavailableError",
+        "StorageUnsupportedOperationError",
+        "UnauthenticatedError",
+        "UnknownBackendError",
+    ),
+    "health": ("HealthCheckResult", "HealthStatus"),
+    "hooks": ("Hook", "Operation", "Outcome"),
+    "injection": ("Named",),
+    "loading": ("load_config",),
+    "models": ("DeleteResult", "FileInfo", "ObjectPage", "PresignedRequest", "UploadOptions", "Uploadable"),
+    "protocols": ("BlobStoreProtocol",),
+    "registry": ("DriverRegistry", "Storage", "open_storage"),
+    "store": ("BlobStore",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AlreadyExistsError",
+    "BlobStore",
+    "BlobStoreProtocol",
+    "BlockingBlobStore",
+    "BlockingStorage",
+    "ByteRange",
+    "Capabilities",
+    "ChecksumMismatchError",
+    "ConfigError",
+    "DeleteResult",
+    "Driver",
+    "DriverRegistry",
+    "EncryptionConfig",
+    "FileInfo",
+    "HealthCheckResult",
+    "HealthStatus",
+    "Hook",
+    "InvalidOptionError",
+    "InvalidPathError",
+    "Named",
+    "NamedStorageConfig",
+    "NotFoundError",
+    "NotSupportedError",
+    "ObjectPage",
+    "Operation",
+    "Outcome",
+    "PermissionDeniedError",
+    "PreconditionFailedError",
+    "PresignedRequest",
+    "QuotaExceededError",
+    "RateLimitedError",
+    "Storage",
+    "StorageAzureConfig",
+    "StorageConfig",
+    "StorageError",
+    "StorageFileNotFoundError",
+    "StorageGCSConfig",
+    "StorageLocalConfig",
+    "StorageMemoryConfig",
+    "StorageR2Config",
+    "StorageS3Config",
+    "StorageTimeoutError",
+    "StorageUnavailableError",
+    "StorageUnsupportedOperationError",
+    "UnauthenticatedError",
+    "UnknownBackendError",
+    "UploadOptions",
+    "Uploadable",
+    "load_config",
+    "open_storage",
+    "open_storage_sync",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

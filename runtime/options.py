@@ -24,7 +24,6 @@ from runtime.driver import ByteRange
 from runtime.errors import InvalidOptionError, NotSupportedError
 from runtime.models import UploadOptions
 from runtime.paths import guess_content_type
-from runtime.validation import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +55,8 @@ def upload_options(path: str, given: UploadOptions | str | None, options: Mappin
         TypeError: an option has no such name, or *given* is of another type.
     """
     if options and (unknown := options.keys() - OPTION_NAMES):
+        from runtime.validation import did_you_mean  # noqa: PLC0415 - it loads pydantic, which a store does not need
+
         name = min(unknown)
         known = sorted(OPTION_NAMES)
         raise TypeError(f"unknown upload option {name!r}{did_you_mean(name, known)}; allowed: {', '.join(known)}")
