@@ -15,11 +15,11 @@ from binascii import Error as Base64Error
 from dataclasses import replace
 from email.utils import formatdate
 from importlib import import_module
-from time import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from azure.core.credentials import AzureSasCredential
 
+from runtime.drivers._tokens import TokenCache
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ VERSION: Final = "2024-08-04"
 """Version of the REST API that we speak where a request does not name another."""
 
 SCOPE: Final = "https://storage.azure.com/.default"
-REFRESH_BEFORE: Final = 300.0
-"""Seconds before its end at which a token is replaced, so that no request is sent with one that runs out."""
 
 _SIGNED: Final = (
     "content-encoding",
@@ -139,9 +137,7 @@ class Token(Credential):
 
     def __init__(self, credential: AsyncTokenCredential | None = None) -> None:
         self._given = credential
-        self._token = ""
-        self._expires = 0.0
-        self._refreshing = asyncio.Lock()
+        self._tokens = TokenCache(self._fetch)
 
     @property
     def for_sdk(self) -> AsyncTokenCredential:
@@ -156,16 +152,12 @@ class Token(Credential):
             await given.close()
 
     async def _sign(self, request: Request) -> Request:
-        if time() > self._expires - REFRESH_BEFORE:
-            async with self._refreshing:
-                if time() > self._expires - REFRESH_BEFORE:
-                    await self._refresh()
-        return request.with_headers({"authorization": f"Bearer {self._token}"})
+        return request.with_headers({"authorization": f"Bearer {await self._tokens.get()}"})
 
-    async def _refresh(self) -> None:
+    async def _fetch(self) -> tuple[str, float]:
         await asyncio.to_thread(import_module, "azure.identity.aio")  # 0.3 s: not on the event loop
         token = await self.for_sdk.get_token(SCOPE)
-        self._token, self._expires = token.token, float(token.expires_on)
+        return token.token, float(token.expires_on)
 
 
 def credential_of(settings: StorageAzureConfig) -> Credential:

@@ -1,0 +1,125 @@
+"""Who we are to Google: application default credentials, a credential file, or nobody (emulators on this machine).
+
+google-auth's credentials block while they fetch tokens, so they do it in a worker thread.
+
+Source:
+    https://cloud.google.com/docs/authentication/application-default-credentials
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC
+from ipaddress import ip_address
+from math import inf
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import google.auth
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.auth.transport.requests import Request as AuthRequest
+from google.oauth2 import service_account
+
+from runtime.drivers._tokens import TokenCache
+from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+    from runtime.config import StorageGCSConfig
+    from runtime.drivers._http import Request
+
+SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
+"""What access is asked for; the roles of the identity decide what is given. IAM's ``signBlob`` needs this one."""
+
+
+class GoogleAuth:
+    """Authorises requests, and gives google-auth's credentials to the official SDK.
+
+    Args:
+        settings: The backend's settings.
+
+    Attributes:
+        emulator: Whether the endpoint is plain HTTP on this machine.
+        anonymous: Whether requests go out as nobody's: an emulator without a credential file.
+    """
+
+    def __init__(self, settings: StorageGCSConfig) -> None:
+        self._path = settings.credentials_path
+        self.emulator = _is_emulator(settings.endpoint_url)
+        self.anonymous = self.emulator and self._path is None
+        self._credentials: Any = AnonymousCredentials() if self.anonymous else None
+        self._loading = Lock()
+        self._session: requests.Session | None = None
+        self._tokens = TokenCache(self._fetch)
+
+    def load(self) -> Credentials:
+        """The credentials; looks at files, variables and the metadata server, so it blocks the first time."""
+        with self._loading:
+            if self._credentials is None:
+                self._credentials = _from_file(self._path) if self._path else google.auth.default(SCOPES)[0]
+            credentials: Credentials = self._credentials
+            return credentials
+
+    def transport(self) -> AuthRequest:
+        """What google-auth sends its own requests with."""
+        if self._session is None:
+            self._session = requests.Session()
+        return AuthRequest(self._session)
+
+    async def authorize(self, request: Request) -> Request:
+        """The request with a token that holds."""
+        if self.anonymous:
+            return request
+        headers = {"authorization": f"Bearer {await self._tokens.get()}"}
+        quota_project = getattr(self._credentials, "quota_project_id", None)
+        if quota_project:
+            headers["x-goog-user-project"] = quota_project
+        return request.with_headers(headers)
+
+    def close(self) -> None:
+        """Close the connections that fetched tokens."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    async def _fetch(self) -> tuple[str, float]:
+        return await asyncio.to_thread(self._refresh)
+
+    def _refresh(self) -> tuple[str, float]:
+        credentials: Any = self.load()
+        credentials.refresh(self.transport())
+        expiry = credentials.expiry  # naive, and UTC
+        return credentials.token, expiry.replace(tzinfo=UTC).timestamp() if expiry else inf
+
+
+def _from_file(path: str) -> Any:
+    """Credentials of a service account's key, workload identity federation, or any other file that Google writes."""
+    try:
+        kind = json.loads(Path(path).read_bytes()).get("type")
+    except OSError as exc:
+        raise ConfigError(f"gcs.credentials_path {path!r} can not be read: {exc.strerror}") from exc
+    except (ValueError, AttributeError):
+        raise ConfigError(f"gcs.credentials_path {path!r} is no JSON credential file") from None
+    if kind == "service_account":
+        try:
+            return service_account.Credentials.from_service_account_file(path, scopes=SCOPES)
+        except (ValueError, google.auth.exceptions.MalformedError):
+            raise ConfigError(f"gcs.credentials_path {path!r} is no complete service account key") from None
+    return google.auth.load_credentials_from_file(path, scopes=SCOPES)[0]
+
+
+def _is_emulator(endpoint: str | None) -> bool:
+    """Whether *endpoint* is plain HTTP on this machine, where no credentials are wanted."""
+    parts = urlsplit(endpoint or "")
+    host = parts.hostname or ""
+    if parts.scheme != "http":
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
