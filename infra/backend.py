@@ -6,14 +6,15 @@ The keys of one driver are in ``infra/<driver>.py``, in its ``Spec``; `infra.spe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.fields import CacheTime, Days, Header, Origin, PublicUrl, Tags, Unique
-from runtime.config import CorsRule, ExpectConfig, GrantConfig, TransferConfig
+from runtime.config import CorsRule, ExpectConfig, GrantConfig, NamedStorageConfig, TransferConfig
+from runtime.config import Model as ContractModel
 from runtime.fields import BackendName
 
 if TYPE_CHECKING:
@@ -197,8 +198,26 @@ class BackendSpec(Model):
         """Whether a customer's key encrypts."""
         return self.encryption is not None and self.encryption.customer_key
 
-    def expect(self, *capabilities: str) -> ExpectConfig:
-        """What the contract promises of this backend; *capabilities* are those of its driver."""
+    def named(self, settings: ContractModel, *, capabilities: Iterable[str] = ()) -> NamedStorageConfig:
+        """The backend as the contract has it: its driver's *settings*, and what can be relied on.
+
+        Args:
+            settings: The driver's model of the contract; keys that are None are left out.
+            capabilities: What the driver provisions beyond what every backend's keys say.
+        """
+        found: dict[str, Any] = {
+            "name": self.name,
+            "driver": self.driver,
+            self.driver: settings,
+            "expect": self._expect(capabilities),
+        }
+        if self.primary:
+            found["primary"] = True
+        if "transfer" in self.model_fields_set:
+            found["transfer"] = self.transfer
+        return NamedStorageConfig(**found)
+
+    def _expect(self, capabilities: Iterable[str]) -> ExpectConfig:
         declared = {
             "cors": bool(self.cors),
             "customer_key": self.customer_key,

@@ -55,7 +55,7 @@ class Context:
             return None
         if provider not in self.endpoints:
             raise ConfigError(
-                f"the {self.stack.emulators[provider]} emulator of stack {self.stack.name!r} is not running",
+                f"the {provider} emulator of stack {self.stack.name!r} is not running",
                 hint=f"tandem emulators up -s {self.stack.name}",
             )
         return self.endpoints[provider]

@@ -81,8 +81,9 @@ def _value_problem(item: ErrorDetails, path: str) -> Problem:
         return Problem(
             path, "found nothing in the list" if "tuple" in item["msg"].lower() else "found nothing", "at least one"
         )
-    allowed = _ALLOWED.get(item["type"].partition("_")[0]) if item["type"].endswith(("_type", "_parsing")) else None
-    allowed = allowed or item["msg"].removeprefix("Input should be ").removeprefix("Value should ")
+    kind, words = item["type"], item["msg"]
+    listed = _ALLOWED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing")) else None
+    allowed = listed or words.removeprefix("Input should be ").removeprefix("Value should ")
     return Problem(path, _found(item["input"]), allowed)
 
 

@@ -233,9 +233,8 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
         encryption=_encryption(spec, context),
         **keys,
     )
-    expect = spec.expect("presign", *(["tls_only"] if _tls(context) and not spec.existing else []))
-    return NamedStorageConfig(
-        name=spec.name, driver="s3", primary=spec.primary, s3=settings, transfer=spec.transfer, expect=expect
+    return spec.named(
+        settings, capabilities=["presign", *(["tls_only"] if _tls(context) and not spec.existing else [])]
     )
 
 

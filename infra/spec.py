@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from infra.backend import BackendSpec, Model
 from infra.checks import backend_problems, spec_problems
 from infra.context import Context
+from infra.endpoints import problems as emulator_problems
 from infra.fields import Tags
 from infra.problems import problems_of
 from infra.stack import KEYS
@@ -180,11 +181,11 @@ def _stack_problems(stack: Stack) -> Iterator[Problem]:
     for key in stack.config:
         if key.startswith("tandem:") and key not in KEYS:
             yield Problem(key, f"unknown key{did_you_mean(key, KEYS)}", ", ".join(KEYS))
-    for key in ("tandem:emulators", "tandem:accounts"):
-        values = stack.config.get(key)
-        if values is not None and not isinstance(values, Mapping):
-            yield Problem(key, f"found {values!r}", "a mapping of providers to names")
-            continue
-        for provider, value in (values or {}).items():
-            if not isinstance(value, str):
-                yield Problem(f"{key}.{provider}", f"found {value!r}", "text; quote numbers")
+    yield from emulator_problems(stack)
+    accounts = stack.config.get("tandem:accounts")
+    if accounts is not None and not isinstance(accounts, Mapping):
+        yield Problem("tandem:accounts", f"found {accounts!r}", "a mapping of providers to accounts")
+        return
+    for provider, value in (accounts or {}).items():
+        if not isinstance(value, str):
+            yield Problem(f"tandem:accounts.{provider}", f"found {value!r}", "text; quote numbers")

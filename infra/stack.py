@@ -97,7 +97,7 @@ class Stack:
         return str(self.file.relative_to(self.root))
 
     @property
-    def emulators(self) -> Mapping[str, str]:
+    def emulators(self) -> Mapping[str, Any]:
         """Emulator of each provider, ``{"aws": "ministack"}``; a stack that has one lives on this machine."""
         found = self.config.get("tandem:emulators") or {}
         return found if isinstance(found, Mapping) else {}

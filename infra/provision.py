@@ -1,0 +1,46 @@
+"""The program: from a stack's spec to its resources and its contract. Both engines run this one function."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from infra.emit import emit
+from infra.endpoints import endpoints
+from infra.spec import context_of, load_spec, module_of
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from infra.context import Context
+    from infra.spec import StorageSpec
+    from infra.stack import Stack
+
+
+def program(stack: Stack) -> None:
+    """Provision every backend of a stack and emit its contract; called inside a Pulumi run.
+
+    Raises:
+        ConfigError: the spec is wrong, or the stack's emulators are not running; nothing was registered then.
+    """
+    spec = load_spec(stack)
+    context = plan(stack, spec)
+    context = replace(context, providers=_providers(spec, context))
+    buckets = [module_of(backend.driver).provision(backend, context) for backend in spec.backends]
+    emit(spec, context, buckets)
+
+
+def plan(stack: Stack, spec: StorageSpec) -> Context:
+    """What the backends of a stack share, with the addresses of its running emulators."""
+    context = context_of(stack, spec)
+    return replace(context, endpoints=endpoints(stack)) if stack.emulators else context
+
+
+def _providers(spec: StorageSpec, context: Context) -> dict[str, pulumi.ProviderResource]:
+    """One explicit provider for each emulated service that a backend uses, so that no real cloud is asked."""
+    providers: dict[str, pulumi.ProviderResource] = {}
+    for backend in spec.backends:
+        name = backend.provider
+        if name and name not in providers and (endpoint := context.endpoint(name)):
+            providers[name] = module_of(backend.driver).provider(endpoint)
+    return providers
