@@ -10,7 +10,7 @@ ALLOWED: Final = "a number with its unit, as in 90s, 15m, 1h, 7d, 2w or 1h30m"
 """What `parse_duration` reads, for messages."""
 
 _SECONDS: Final = {"w": 7 * 86_400, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION: Final = re.compile("".join(rf"(?:(?P<{unit}>\d{{1,9}}){unit})?" for unit in _SECONDS))
+_DURATION: Final = re.compile("".join(rf"(?:(?P<{unit}>[0-9]{{1,9}}){unit})?" for unit in _SECONDS))
 
 
 def parse_duration(text: str) -> timedelta:

@@ -27,7 +27,7 @@ def _backend_name(name: str) -> str:
     # `__` is what separates the keys of an override, so no name may hold it
     if len(name) > 63 or not _BACKEND.fullmatch(name):  # noqa: PLR2004 - said in the message
         raise ValueError(
-            f"can not name a backend; allowed: 1 to 63 lower-case letters and digits, words joined by"
+            "can not name a backend; allowed: 1 to 63 lower-case letters and digits, words joined by"
             " a single - or _, a letter first"
         )
     return name

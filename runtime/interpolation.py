@@ -28,7 +28,7 @@ REFERENCE_FORMS: Final = "${NAME} or ${file:PATH}"
 """What `REFERENCE` matches, for messages."""
 
 _TOKEN: Final = re.compile(
-    r"\$(?P<escape>\$)\{|\$\{(?:file:(?P<file>[^{}]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^{}]*))?)\}"
+    r"\$(?P<escape>\$)\{|\$\{(?:file:(?P<file>[^{}]+)|(?!file:)(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^{}]*))?)\}"
     r"|(?P<malformed>\$\{)"
 )
 

@@ -23,7 +23,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -135,7 +135,10 @@ class _Reading:
         if not isinstance(found.document, dict):
             what = "is empty" if found.document is None else "is not a mapping of keys to values"
             raise ConfigError(what, source=found.source, hint="it needs the key 'storage', or 'backends'")
-        return self._loaded(found, overrides)
+        loaded = self._loaded(found, overrides)
+        return (
+            replace(loaded, config=source) if isinstance(source, StorageConfig) and loaded.config == source else loaded
+        )
 
     def _find(self, source: Source, overrides: list[Override]) -> _Found:
         if source is not None:

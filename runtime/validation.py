@@ -30,6 +30,9 @@ LONGEST_FOUND = 60
 
 _SECRET_LOOKING = re.compile(r"(?:password|passwd|passphrase|secret|token|credential)s?$|(?:^|_|access|api)key$")
 
+_URL_WITH_MORE = re.compile(r"\w+://.*[@?]")
+"""A URL that may hold a password or a signature."""
+
 
 class _StrictLoader(yaml.SafeLoader):
     """YAML without the one thing that loses data silently: a key given twice."""
@@ -190,7 +193,7 @@ def inside(error: ValidationError, *location: str | int, model: type[BaseModel] 
     for item in error.errors(include_url=False):
         path, kind, message = item["loc"], item["type"], item["msg"]
         if model and kind == "extra_forbidden":
-            kind, message = "rejected", str(Problem("", *_unknown_key(str(path[-1]), keys_at(model, path[:-1]))))
+            kind, message = "unknown_key", str(Problem("", *_unknown_key(str(path[-1]), keys_at(model, path[:-1]))))
         wrong.append(Wrong((*location, *path), message, kind))
     return wrong
 
@@ -249,7 +252,8 @@ def problems_of(
             problems.append(Problem(path, "is required"))
         else:
             message, _, allowed = _in_our_words(item["type"], item["msg"]).partition(ALLOWED)
-            problems.append(Problem(path, message + _found(document, location), allowed or None))
+            found = "" if item["type"] == "unknown_key" else _found(document, location)
+            problems.append(Problem(path, message + found, allowed or None))
     return problems
 
 
@@ -268,7 +272,7 @@ def _found(document: Any, location: Location) -> str:
         if isinstance(part, str) and looks_secret(part):
             return ""
         node = _child(node, part)
-    if isinstance(node, bool) or not isinstance(node, str | int | float):
+    if isinstance(node, bool) or not isinstance(node, str | int | float) or _URL_WITH_MORE.match(str(node)):
         return ""
     text = repr(node)
     return f", found {text if len(text) <= LONGEST_FOUND else text[:LONGEST_FOUND] + '…'}"
