@@ -41,7 +41,7 @@ def preview(stack: StackName, engine: Engine = EngineName.AUTO, as_json: Json = 
     output.out.print(f"[bold]{selected.name}[/]: {output.summary(plan.steps)}")
 
 
-def up(  # noqa: PLR0913 - each is an option of the command
+def up(
     stack: StackName,
     engine: Engine = EngineName.AUTO,
     prove: Prove = False,

@@ -75,7 +75,7 @@ def proof_table(proofs: Sequence[Proof]) -> Table:
 
 def _cell(proof: Proof | None) -> Text:
     if proof is None:
-        return Text("–", style="dim")
+        return Text("-", style="dim")
     if proof.ok:
         return Text(f"ok {proof.duration_ms:.0f} ms", style="green")
     return Text("FAILED", style="bold red")
