@@ -9,7 +9,7 @@ from __future__ import annotations
 from email.parser import BytesParser
 from typing import TYPE_CHECKING, Final
 
-from runtime.drivers._azure_wire import read_error
+from runtime.drivers._azure_errors import read_error
 from runtime.drivers._http import ServiceError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""How objects look on Azure's wire: headers of uploads, answers as `FileInfo`, lists, and what errors mean.
+"""How objects look on Azure's wire: headers of uploads, answers as `FileInfo`, lists.
 
 Names of metadata are C# identifiers on Azure: ``-`` goes as ``__0x2d__`` (gocloud.dev writes it so too) and
 comes back as ``-``.
@@ -6,7 +6,6 @@ comes back as ``-``.
 Source:
     https://learn.microsoft.com/rest/api/storageservices/put-blob
     https://learn.microsoft.com/rest/api/storageservices/list-blobs
-    https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from urllib.parse import quote, unquote
 
 from lxml import etree
 
-from runtime import errors
-from runtime.drivers._http import ServiceError
 from runtime.models import FileInfo, ObjectPage
 
 if TYPE_CHECKING:
@@ -30,65 +27,7 @@ if TYPE_CHECKING:
 
 _META: Final = "x-ms-meta-"
 _ESCAPED: Final = re.compile(r"__0x([0-9a-f]+)__")
-_CODE: Final = re.compile(rb"<Code>([A-Za-z0-9]{1,100})</Code>")
 _DEFAULT_TYPE: Final = "application/octet-stream"
-
-# Statuses say the rest; these codes say more than their status.
-_KINDS: Final[dict[str, type[errors.StorageError]]] = {
-    "AccountBeingCreated": errors.StorageUnavailableError,
-    "AccountIsDisabled": errors.PermissionDeniedError,
-    "AuthenticationFailed": errors.UnauthenticatedError,
-    "BlobAlreadyExists": errors.AlreadyExistsError,
-    "BlobArchived": errors.NotSupportedError,
-    "BlobBeingRehydrated": errors.StorageUnavailableError,
-    "BlobImmutableDueToPolicy": errors.PermissionDeniedError,
-    "ContainerBeingDeleted": errors.StorageUnavailableError,
-    "InvalidAuthenticationInfo": errors.UnauthenticatedError,
-    "InvalidBlobOrBlock": errors.StorageUnavailableError,
-    "InvalidBlobType": errors.NotSupportedError,
-    "InvalidBlockList": errors.StorageUnavailableError,  # another write of this object took the blocks away
-    "InvalidHeaderValue": errors.InvalidOptionError,
-    "InvalidMetadata": errors.InvalidOptionError,
-    "InvalidResourceName": errors.InvalidPathError,
-    "InvalidUri": errors.InvalidPathError,
-    "Md5Mismatch": errors.ChecksumMismatchError,
-    "Crc64Mismatch": errors.ChecksumMismatchError,
-    "MetadataTooLarge": errors.InvalidOptionError,
-    "OperationTimedOut": errors.StorageTimeoutError,
-    "OutOfRangeInput": errors.InvalidPathError,
-    "PendingCopyOperation": errors.StorageUnavailableError,
-    "RequestBodyTooLarge": errors.QuotaExceededError,
-    "ServerBusy": errors.RateLimitedError,
-    "FeatureVersionMismatch": errors.NotSupportedError,
-    "UnsupportedHeader": errors.NotSupportedError,
-    "UnsupportedHttpVerb": errors.NotSupportedError,
-}
-_STATUSES: Final[dict[int, type[errors.StorageError]]] = {
-    400: errors.InvalidOptionError,
-    401: errors.UnauthenticatedError,
-    403: errors.PermissionDeniedError,
-    404: errors.NotFoundError,
-    408: errors.StorageTimeoutError,
-    409: errors.PreconditionFailedError,
-    412: errors.PreconditionFailedError,
-    413: errors.QuotaExceededError,
-    429: errors.RateLimitedError,
-    501: errors.NotSupportedError,
-}
-
-
-def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ServiceError:
-    """What a refused request says; its free text may hold signatures and is left out."""
-    code = headers.get("x-ms-error-code", "")
-    if not code and (found := _CODE.search(body)):
-        code = found[1].decode()
-    return ServiceError(status, code)
-
-
-def kind_of(status: int | None, code: str | None) -> type[errors.StorageError]:
-    """The kind of a refusal."""
-    kind = _KINDS.get(code or "") or _STATUSES.get(status or 0)
-    return kind or errors.StorageUnavailableError
 
 
 def write_headers(options: UploadOptions) -> dict[str, str]:

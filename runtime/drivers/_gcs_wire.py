@@ -1,4 +1,4 @@
-"""How objects look on Google's wire: the JSON resource, the XML API's headers, lists, and what errors mean.
+"""How objects look on Google's wire: the JSON resource, the XML API's headers, lists.
 
 An etag here is the object's generation: it changes with every write, is the same in both APIs and in lists,
 and is what Google checks atomically. (The HTTP ETag is another value in each of the two APIs.)
@@ -6,18 +6,15 @@ and is what Google checks atomically. (The HTTP ETag is another value in each of
 Source:
     https://cloud.google.com/storage/docs/json_api/v1/objects
     https://cloud.google.com/storage/docs/xml-api/reference-headers
-    https://cloud.google.com/storage/docs/json_api/v1/status-codes
 """
 
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime import errors
 from runtime.drivers._http import ServiceError
 from runtime.models import FileInfo, ObjectPage
 
@@ -34,46 +31,8 @@ FIELDS: Final = (
 
 _META: Final = "x-goog-meta-"
 _DEFAULT_TYPE: Final = "application/octet-stream"
-_XML_CODE: Final = re.compile(rb"<Code>([A-Za-z0-9]{1,100})</Code>")
 _SERVED_BY_DEFAULT: Final = frozenset({"private, max-age=0", "public, max-age=3600"})
 _CHECKSUM_FIELDS: Final = {"md5": "md5Hash", "crc32c": "crc32c"}
-
-_KINDS: Final[dict[str, type[errors.StorageError]]] = {
-    "authError": errors.UnauthenticatedError,
-    "conditionNotMet": errors.PreconditionFailedError,
-    "expired": errors.UnauthenticatedError,
-    "quotaExceeded": errors.RateLimitedError,
-    "rateLimitExceeded": errors.RateLimitedError,
-    "required": errors.InvalidOptionError,
-    "userRateLimitExceeded": errors.RateLimitedError,
-}
-_STATUSES: Final[dict[int, type[errors.StorageError]]] = {
-    400: errors.InvalidOptionError,
-    401: errors.UnauthenticatedError,
-    403: errors.PermissionDeniedError,
-    404: errors.NotFoundError,
-    405: errors.NotSupportedError,
-    408: errors.StorageTimeoutError,
-    410: errors.StorageUnavailableError,  # a resumable upload that the service lost
-    412: errors.PreconditionFailedError,
-    413: errors.QuotaExceededError,
-    429: errors.RateLimitedError,
-    501: errors.NotSupportedError,
-}
-
-
-def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ServiceError:
-    """What a refused request says: the reason of the JSON API or the code of the XML API, never the free text."""
-    if headers.get("content-type", "").startswith("application/json"):
-        return ServiceError(status, _reason(body))
-    found = _XML_CODE.search(body)
-    return ServiceError(status, found[1].decode() if found else "")
-
-
-def kind_of(error: ServiceError) -> type[errors.StorageError]:
-    """The kind of a refusal."""
-    kind = error.kind or _KINDS.get(error.code) or _STATUSES.get(error.status)
-    return kind or errors.StorageUnavailableError
 
 
 def resource_of(path: str, options: UploadOptions) -> dict[str, Any]:
@@ -160,12 +119,3 @@ def _checksum(md5: str | None, crc32c: str | None) -> str | None:
     if md5:
         return f"md5:{md5}"  # objects that were composed have none
     return f"crc32c:{crc32c}" if crc32c else None
-
-
-def _reason(body: bytes) -> str:
-    try:
-        error = json.loads(body)["error"]
-        reason = error["errors"][0]["reason"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return ""
-    return reason if isinstance(reason, str) and reason.isalnum() else ""

@@ -18,31 +18,25 @@ Source:
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from base64 import b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
 from runtime.driver import MIB, ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
 from runtime.drivers import _azure_batch as batch
 from runtime.drivers import _azure_wire as wire
 from runtime.drivers._azure_checksum import PartsSum
+from runtime.drivers._azure_copy import copy_blob
 from runtime.drivers._azure_credentials import SasToken, Token, credential_of
+from runtime.drivers._azure_errors import detail_of, kind_of, read_error
 from runtime.drivers._azure_presign import Presigner
-from runtime.drivers._http import HttpClient, HttpReader, Reply, Request, ServiceError, transport_kind
-from runtime.errors import (
-    AlreadyExistsError,
-    ConfigError,
-    PreconditionFailedError,
-    StorageError,
-    StorageUnavailableError,
-    UnauthenticatedError,
-)
+from runtime.drivers._http import HttpClient, HttpReader, Reply, Request, ServiceError
+from runtime.errors import AlreadyExistsError, ConfigError, PreconditionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,11 +45,10 @@ if TYPE_CHECKING:
     import aiohttp
 
     from runtime.config import NamedStorageConfig, StorageAzureConfig
+    from runtime.errors import StorageError
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
 
 _START_FROM_VERSION: Final = "2026-02-06"  # the first that knows startFrom
-_COPY_POLL_SECONDS: Final = 0.5
-_PRECONDITION: Final = frozenset({404, 409, 412})
 
 
 class AzureDriver(Driver):
@@ -72,9 +65,9 @@ class AzureDriver(Driver):
         self._credential = credential_of(settings)
         if isinstance(self._credential, Token) and urlsplit(self._account_url).scheme != "https":
             raise ConfigError("azure.endpoint_url is http: tokens are sent over https only; give an account_key")
-        self._http = HttpClient(self._credential.authorize, wire.read_error)
+        self._http = HttpClient(self._credential.authorize, read_error)
         self._sdk: BlobServiceClient | None = None
-        self._sums: dict[str, PartsSum] = {}
+        self._uploads: dict[str, PartsSum | None] = {}
         self._presigner = Presigner(settings, self._account_url, lambda: self.raw)
         self.capabilities = Capabilities(
             presign=frozenset({"GET", "PUT"}) if self._credential.signs else frozenset(),
@@ -173,14 +166,13 @@ class AzureDriver(Driver):
 
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         upload_id = secrets.token_hex(16)
-        if options.checksum is not None:
-            self._sums[upload_id] = PartsSum()
+        self._uploads[upload_id] = None if options.checksum is None else PartsSum()
         return upload_id
 
     async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
         name = b64encode(f"{upload_id}{number:05}".encode()).decode()
         query = {"comp": "block", "blockid": name}
-        if (parts_sum := self._sums.get(upload_id)) is not None:
+        if (parts_sum := self._upload(upload_id)) is not None:
             await parts_sum.add(number, data)
         await self._http.read(Request("PUT", self._blob_url(path), query, body=(data,)), {201})
         return name
@@ -194,17 +186,25 @@ class AzureDriver(Driver):
         options: UploadOptions,
     ) -> FileInfo:
         headers = wire.write_headers(options)
-        if options.checksum is not None:
-            self._sums.pop(upload_id).check(options.checksum)
+        parts_sum = self._upload(upload_id)
+        if parts_sum is not None and options.checksum is not None:
+            parts_sum.check(options.checksum)
             headers["x-ms-blob-content-md5"] = options.checksum.removeprefix("md5:")
         body = wire.block_list(list(parts))
         request = Request("PUT", self._blob_url(path), {"comp": "blocklist"}, headers, (body,))
         reply = await self._write(request, options)
+        del self._uploads[upload_id]
         return wire.written(path, size, options, reply.headers, options.checksum)
 
     async def abort_multipart(self, path: str, upload_id: str) -> None:
         """Nothing to do on the service: see Limits above."""
-        self._sums.pop(upload_id, None)
+        self._uploads.pop(upload_id, None)
+
+    def _upload(self, upload_id: str) -> PartsSum | None:
+        """What is hashed of an upload. The service knows no uploads, so it can not tell that one was aborted."""
+        if upload_id not in self._uploads:
+            raise ServiceError(404, "NoSuchUpload")
+        return self._uploads[upload_id]
 
     async def _write(self, request: Request, options: UploadOptions) -> Reply:
         conditional = options.if_not_exists or options.if_match is not None
@@ -250,46 +250,10 @@ class AzureDriver(Driver):
         return batch.refusals_of(reply.headers.get("content-type", ""), reply.body, len(paths))
 
     async def copy(self, source: str, destination: str) -> FileInfo:
-        found = await self._http.read(Request("HEAD", self._blob_url(source)))
         url = self._blob_url(source)
         credential = self._credential
-        headers = {
-            "x-ms-copy-source": credential.signed_source(url) if isinstance(credential, SasToken) else url,
-            "x-ms-source-if-match": found.headers["etag"],
-        }
-        tier = found.headers.get("x-ms-access-tier")
-        if tier and found.headers.get("x-ms-access-tier-inferred") != "true":
-            headers["x-ms-access-tier"] = tier
-        if int(found.headers.get("x-ms-tag-count", "0")):
-            tags = await self._http.read(Request("GET", url, {"comp": "tags"}))
-            headers["x-ms-tags"] = wire.tags_header(tags.body)
-        target = self._blob_url(destination)
-        reply = await self._http.read(Request("PUT", target, headers=headers), {202})
-        done = await self._copied(target, reply)
-        info = wire.info_of(source, found.headers)
-        return replace(
-            info,
-            path=destination,
-            etag=done.headers["etag"].strip('"'),
-            last_modified=wire.time_of(done.headers["last-modified"]),
-            created_at=None,
-            version=done.headers.get("x-ms-version-id"),
-        )
-
-    async def _copied(self, target: str, reply: Reply) -> Reply:
-        """Wait until the service has copied; a copy that nobody waits for any more is stopped."""
-        copy_id = reply.headers.get("x-ms-copy-id", "")
-        try:
-            while reply.headers.get("x-ms-copy-status") == "pending":
-                await asyncio.sleep(_COPY_POLL_SECONDS)
-                reply = await self._http.read(Request("HEAD", target))
-        except asyncio.CancelledError:
-            stop = Request("PUT", target, {"comp": "copy", "copyid": copy_id}, {"x-ms-copy-action": "abort"})
-            await asyncio.shield(self._http.read(stop, {204, 404, 409}))
-            raise
-        if reply.headers.get("x-ms-copy-status") != "success":
-            raise ServiceError(reply.status, "CopyFailed", kind=StorageUnavailableError)
-        return reply
+        readable = credential.signed_source(url) if isinstance(credential, SasToken) else url
+        return await copy_blob(self._http, url, readable, self._blob_url(destination), destination)
 
     # addresses
 
@@ -322,27 +286,10 @@ class AzureDriver(Driver):
         return facts | {"public_access": found.public_access or "none", "immutable": found.has_immutability_policy}
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
-        if isinstance(error, ServiceError):
-            return error.kind or wire.kind_of(error.status, error.code)
-        if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-            return UnauthenticatedError  # azure-identity found no credential, or none that works
-        if isinstance(error, HttpResponseError):
-            return wire.kind_of(error.status_code, _code_of(error))
-        if isinstance(error, AzureError):
-            return StorageUnavailableError
-        return transport_kind(error)
+        return kind_of(error)
 
     def error_detail(self, error: Exception) -> str | None:
-        if isinstance(error, ServiceError):
-            return str(error)
-        if isinstance(error, HttpResponseError):
-            return f"{error.status_code or ''} {_code_of(error)}".strip() or None
-        return None
-
-
-def _code_of(error: HttpResponseError) -> str:
-    code = getattr(error, "error_code", None)
-    return str(getattr(code, "value", code) or "")
+        return detail_of(error)
 
 
 driver_class = AzureDriver

@@ -25,24 +25,17 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
-from google.api_core.exceptions import Forbidden, GoogleAPICallError
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
+from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 
 from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
 from runtime.drivers import _gcs_wire as wire
 from runtime.drivers._gcs_credentials import GoogleAuth
+from runtime.drivers._gcs_errors import detail_of, kind_of, read_error
 from runtime.drivers._gcs_presign import Presigner
 from runtime.drivers._gcs_upload import QUANTUM, Session, upload_whole
-from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError, transport_kind
-from runtime.errors import (
-    AlreadyExistsError,
-    ConfigError,
-    PreconditionFailedError,
-    StorageError,
-    StorageUnavailableError,
-    UnauthenticatedError,
-)
+from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError
+from runtime.errors import AlreadyExistsError, ConfigError, PreconditionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -51,6 +44,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from runtime.config import NamedStorageConfig, StorageGCSConfig
+    from runtime.errors import StorageError
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
 
 _ENDPOINT: Final = "https://storage.googleapis.com"
@@ -77,7 +71,7 @@ class GCSDriver(Driver):
         self._auth = GoogleAuth(settings)
         if urlsplit(self._endpoint).scheme != "https" and not self._auth.emulator:
             raise ConfigError("gcs.endpoint_url is http to another machine: tokens are sent over https only")
-        self._http = HttpClient(self._auth.authorize, wire.read_error)
+        self._http = HttpClient(self._auth.authorize, read_error)
         self._sdk: Client | None = None
         self._sessions: dict[str, Session] = {}
         self._presigner = Presigner(settings, self._auth, self._endpoint, lambda: self.raw.bucket(settings.bucket))
@@ -176,13 +170,13 @@ class GCSDriver(Driver):
         return upload_id
 
     async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
-        await self._sessions[upload_id].send(self._http, data)
+        await self._session(upload_id).send(self._http, data)
         return str(number)
 
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
     ) -> FileInfo:
-        info = await self._write(self._sessions[upload_id].finish(self._http, size), options)
+        info = await self._write(self._session(upload_id).finish(self._http, size), options)
         del self._sessions[upload_id]
         return info
 
@@ -191,6 +185,11 @@ class GCSDriver(Driver):
         if session is not None:
             await session.cancel(self._http)
             del self._sessions[upload_id]
+
+    def _session(self, upload_id: str) -> Session:
+        if upload_id not in self._sessions:
+            raise ServiceError(404, "noSuchUpload")
+        return self._sessions[upload_id]
 
     def _write_query(self, options: UploadOptions) -> dict[str, str]:
         query = {} if self._kms_key is None else {"kmsKeyName": self._kms_key}
@@ -284,23 +283,10 @@ class GCSDriver(Driver):
         }
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
-        if isinstance(error, ServiceError):
-            return wire.kind_of(error)
-        if isinstance(error, GoogleAPICallError):
-            return wire.kind_of(ServiceError(error.code or 0))
-        if isinstance(error, DefaultCredentialsError | RefreshError):
-            retryable = isinstance(error, RefreshError) and error.retryable
-            return StorageUnavailableError if retryable else UnauthenticatedError
-        if isinstance(error, TransportError):
-            return StorageUnavailableError
-        if isinstance(error, GoogleAuthError):
-            return UnauthenticatedError
-        return transport_kind(error)
+        return kind_of(error)
 
     def error_detail(self, error: Exception) -> str | None:
-        if isinstance(error, ServiceError):
-            return str(error)
-        return str(error.code) if isinstance(error, GoogleAPICallError) and error.code else None
+        return detail_of(error)
 
 
 def _quoted(name: str, safe: str = "~") -> str:
