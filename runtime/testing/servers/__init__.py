@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Self
 from runtime.testing.servers._errors import PortTakenError, ServerFailedError, ServerUnavailableError
 from runtime.testing.servers._install import GO_PACKAGES, Toolbox, cache_directory
 from runtime.testing.servers._process import answers, end, reserved, spawn, wait_until_ready
-from runtime.testing.servers._recipe import Recipe, Site
+from runtime.testing.servers._recipe import Keys, Recipe, Site
 
 if TYPE_CHECKING:
     import subprocess
 
 __all__ = [
     "NAMES",
+    "Keys",
     "PortTakenError",
     "Server",
     "ServerFailedError",
@@ -77,6 +78,10 @@ class Server:
         """End the server: politely, and after *timeout* seconds by force. Stopping twice is fine."""
         end(self.process, timeout)
 
+    def detach(self) -> None:
+        """Let the server outlive this process; whoever wants to stop it needs its `pid`."""
+        self.process.returncode = 0  # or Python warns that a child still runs when the object goes
+
     def __enter__(self) -> Self:
         return self
 
@@ -108,14 +113,24 @@ def install(name: str, toolbox: Toolbox | None = None) -> list[str]:
     return find(name).program(toolbox)
 
 
-def start(name: str, directory: str | Path, port: int = 0, *, toolbox: Toolbox | None = None) -> Server:
+def start(
+    name: str,
+    directory: str | Path,
+    port: int = 0,
+    *,
+    toolbox: Toolbox | None = None,
+    keys: Keys | None = None,
+    log: Path | None = None,
+) -> Server:
     """Start a server and return when it answers.
 
     Args:
         name: One of `NAMES`.
-        directory: The server's own directory, made if need be; ``<name>.log`` is written there.
+        directory: The server's own directory, made if need be.
         port: Loopback port; 0 takes a free one.
         toolbox: Where programs come from, and whether missing ones are installed; by default they are.
+        keys: Credentials of an earlier start, to go on with; a server that makes its own ignores them.
+        log: File that its output is appended to; by default ``<directory>/<name>.log``.
 
     Raises:
         ServerUnavailableError: the server can not be had here.
@@ -126,14 +141,14 @@ def start(name: str, directory: str | Path, port: int = 0, *, toolbox: Toolbox |
     program = recipe.program(toolbox or Toolbox())
     home = Path(directory).resolve()
     home.mkdir(parents=True, exist_ok=True)
-    log = home / f"{name}.log"
+    log = log or home / f"{name}.log"
     with reserved(port) as held:
-        site = Site(home, held, recipe.keys())
+        site = Site(home, held, keys or recipe.keys())
         process = spawn([*program, *recipe.arguments(site)], recipe.environment(site), home, log)
         try:
             wait_until_ready(name, process, held, recipe.probe, recipe.start_seconds, log)
-            keys = recipe.admit(site)
+            client = recipe.admit(site)
         except BaseException:  # Ctrl-C too must leave no process behind
             end(process)
             raise
-    return Server(name, site.url, held, process.pid, keys.access_key, keys.secret_key, recipe.region, log, process)
+    return Server(name, site.url, held, process.pid, client.access_key, client.secret_key, recipe.region, log, process)

@@ -46,6 +46,7 @@ class Recipe(ABC):
 
     Attributes:
         name: The name it is asked for by.
+        api: Whose API it speaks: ``s3``, ``gcs`` or ``azure``.
         region: Region that its clients sign for.
         probe: Path whose GET it answers once it is ready.
         start_seconds: How long it may take to answer, on a busy machine.
@@ -53,6 +54,7 @@ class Recipe(ABC):
     """
 
     name: ClassVar[str]
+    api: ClassVar[str] = "s3"
     region: ClassVar[str] = "us-east-1"
     probe: ClassVar[str] = "/"
     start_seconds: ClassVar[float] = 60.0

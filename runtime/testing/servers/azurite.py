@@ -20,6 +20,7 @@ class Azurite(Recipe):
     """Started with a key of our own in place of the well-known one, so that only its key opens it."""
 
     name = "azurite"
+    api = "azure"
     region = ""
     probe = f"/{ACCOUNT}?comp=list"
 

@@ -15,6 +15,7 @@ class FakeGCSServer(Recipe):
     """Verifies no signed URL and drops most bucket settings."""
 
     name = "fake-gcs-server"
+    api = "gcs"
     region = ""
     probe = "/storage/v1/b?project=tandem"
     quick = False
