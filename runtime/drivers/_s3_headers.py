@@ -18,7 +18,6 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from runtime.errors import ConfigError
 from runtime.models import FileInfo
 
 if TYPE_CHECKING:
@@ -48,8 +47,6 @@ def encryption_headers(encryption: EncryptionConfig) -> dict[str, str]:
         return {}
     if encryption.type == "AES256":
         return {"x-amz-server-side-encryption": "AES256"}
-    if encryption.type != "aws:kms":
-        raise ConfigError(f"S3 has no encryption {encryption.type!r}; it has AES256 and aws:kms")
     headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-bucket-key-enabled": "true"}
     if encryption.kms_key_id:
         headers["x-amz-server-side-encryption-aws-kms-key-id"] = encryption.kms_key_id

@@ -100,5 +100,5 @@ def _info(name: str, size: str, time: str, tag: str) -> FileInfo:
         int(size),
         DEFAULT_TYPE,
         modified if modified.tzinfo else modified.replace(tzinfo=UTC),
-        etag=tag.strip('"'),
+        etag=tag.strip('"') or None,
     )

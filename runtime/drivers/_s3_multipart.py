@@ -52,10 +52,16 @@ class Multipart:
     Args:
         requests: What sends them.
         encryption: Headers that ask for encryption, on the call that begins an upload.
+        tags: Whether the service has object tags.
+
+    Attributes:
+        copy_part: Bytes of one part of a copy.
     """
 
-    def __init__(self, requests: Requests, encryption: Mapping[str, str]) -> None:
+    def __init__(self, requests: Requests, encryption: Mapping[str, str], *, tags: bool) -> None:
         self._requests = requests
+        self._has_tags = tags
+        self.copy_part = COPY_PART
         self._encryption = encryption
         self._expected: dict[str, Expected] = {}
 
@@ -121,20 +127,20 @@ class Multipart:
             if exc.code != "NoSuchUpload":
                 raise
 
-    async def copy(self, source: str, copy_source: str, destination: str, part_size: int = COPY_PART) -> None:
+    async def copy(self, source: str, copy_source: str, destination: str) -> None:
         """Copy an object that is too large for one request, part by part, with its attributes and tags.
 
         Args:
             source: Path to copy.
             copy_source: The same as the header ``x-amz-copy-source`` names it.
             destination: Path to write.
-            part_size: Bytes of one part.
         """
+        part_size = self.copy_part
         head = (await self._requests.send("HEAD", source)).headers
         headers = {name: head[name] for name in _ATTRIBUTES if name in head}
         headers |= {name.lower(): value for name, value in head.items() if name.lower().startswith("x-amz-meta-")}
-        if int(head.get("x-amz-tagging-count", 0)):
-            headers["x-amz-tagging"] = await self._tags(source)
+        if self._has_tags and (tags := await self._tags(source)):  # HEAD need not tell their count
+            headers["x-amz-tagging"] = tags
         upload_id = await self._begin(destination, {**headers, **self._encryption})
         size = int(head["content-length"])
         limit = asyncio.Semaphore(COPIES_AT_ONCE)

@@ -83,7 +83,7 @@ class S3Driver(Driver):
         self._encryption = self._configured_encryption()
         self._sse = _s3_headers.encryption_headers(self._encryption) if self._encryption else {}
         self._requests = Requests(self._address, settings.region, self._credentials)
-        self._multipart = Multipart(self._requests, self._sse)
+        self._multipart = Multipart(self._requests, self._sse, tags=self.capabilities.tags)
         self._raw = RawClient(self._make_client)
         self._store: Any = None
         self._batches = True
