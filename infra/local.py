@@ -27,7 +27,7 @@ class Spec(BackendSpec):
     Attributes:
         root_dir: The directory. A relative one is below the project and made there by the program; an absolute one
             is on the machines where the application runs, and the program leaves it alone.
-        base_url: Where the application serves it.
+        base_url: Where the application serves it; on this machine when it is left out.
     """
 
     cannot = {  # noqa: RUF012 - a ClassVar of the base
@@ -45,7 +45,7 @@ class Spec(BackendSpec):
 
     driver: Literal["local"]
     root_dir: str = Field(default="./storage", min_length=1)
-    base_url: PublicUrl = "http://localhost:8000/storage"
+    base_url: PublicUrl | None = None
 
     def problems(self, context: Context) -> Iterator[Problem]:
         """A directory outside of the project."""
@@ -86,4 +86,5 @@ def make_directory(path: Path) -> None:
 
 def entry(spec: Spec, context: Context) -> NamedStorageConfig:  # noqa: ARG001 - every driver's entry has both
     """The backend as the contract has it."""
-    return spec.named(StorageLocalConfig(root_dir=spec.root_dir, base_url=spec.base_url))
+    served = {"base_url": spec.base_url} if spec.base_url else {}
+    return spec.named(StorageLocalConfig(root_dir=spec.root_dir, **served))

@@ -2,22 +2,18 @@
 
 R2 always encrypts, and has no versions, policies, tags or grants: a spec that asks for one is refused. Its resources
 know nothing of each other, so each of them repeats the jurisdiction.
-
-`pulumi_cloudflare` loads all of its 700 modules at once (4 s and 330 MB, measured), so only what makes resources
-imports it: the spec and the contract do without.
 """
 
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import pulumi
 from pydantic import Field
 
-from infra import naming
+from infra import cloudflare, naming
 from infra.backend import BackendSpec
 from runtime.config import NamedStorageConfig, StorageR2Config
 from runtime.errors import Problem
@@ -25,6 +21,7 @@ from runtime.fields import R2BucketName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
 
     from infra.context import Context
     from infra.endpoints import Endpoint
@@ -97,82 +94,37 @@ class Bucket(pulumi.ComponentResource):
             "tandem:storage:R2Bucket", spec.name, {}, pulumi.ResourceOptions(**context.options(spec.provider))
         )
         self.resources: list[pulumi.CustomResource] = []
-        self._cloudflare: Any = import_module("pulumi_cloudflare")
-        self._spec, self._name = spec, bucket_name(spec, context)
-        self._where = {
-            "account_id": context.account("cloudflare", spec.emulated_account),
-            "jurisdiction": spec.jurisdiction,
-        }
+        self._name = spec.name
+        bucket = bucket_name(spec, context)
+        account = context.account("cloudflare", spec.emulated_account)
+        where = {"account_id": account, "bucket_name": bucket, "jurisdiction": spec.jurisdiction}
         if spec.existing is None:
-            self._bucket(protect=not context.dev)
+            self._bucket(spec, account, bucket, protect=not context.dev)
         if spec.cors:
-            self._set(self._cloudflare.R2BucketCors, "cors", rules=self._cors_rules())
-        if spec.lifecycle is not None:
-            self._set(self._cloudflare.R2BucketLifecycle, "lifecycle", rules=self._lifecycle_rules())
+            self._set("cors", cloudflare.CorsArgs(**where, rules=_cors_rules(spec)))
+        if rules := _lifecycle_rules(spec):
+            self._set("lifecycle", cloudflare.LifecycleArgs(**where, rules=rules))
         if spec.existing is None:
-            self._set(self._cloudflare.R2ManagedDomain, "managed-domain", enabled=False)
-        if spec.zone and spec.public_url:
-            host = urlsplit(spec.public_url).hostname
-            self._set(
-                self._cloudflare.R2CustomDomain, "domain", domain=host, zone_id=spec.zone, enabled=True, min_tls="1.2"
-            )
-        self.register_outputs({"bucket": self._name})
+            self._set("managed-domain", cloudflare.ManagedDomainArgs(**where, enabled=False))
+        if spec.zone and (host := urlsplit(spec.public_url or "").hostname):
+            domain = cloudflare.CustomDomainArgs(**where, domain=host, zone_id=spec.zone, enabled=True, min_tls="1.2")
+            self._set("domain", domain)
+        self.register_outputs({"bucket": bucket})
 
-    def _bucket(self, *, protect: bool) -> None:
-        made = self._cloudflare.R2Bucket(
-            f"{self._spec.name}-bucket",
-            name=self._name,
-            location=self._spec.location,
-            storage_class=self._spec.storage_class,
-            **self._where,
-            opts=self._options(protect=protect),
+    def _bucket(self, spec: Spec, account: str, bucket: str, *, protect: bool) -> None:
+        args = cloudflare.BucketArgs(
+            account_id=account,
+            name=bucket,
+            jurisdiction=spec.jurisdiction,
+            location=spec.location,
+            storage_class=spec.storage_class,
         )
-        self.resources.append(made)
+        self._set("bucket", args, protect=protect)
 
-    def _set(self, kind: Any, role: str, **settings: Any) -> None:
-        made = kind(
-            f"{self._spec.name}-{role}", bucket_name=self._name, **self._where, **settings, opts=self._options()
-        )
-        self.resources.append(made)
-
-    def _options(self, *, protect: bool = False) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
-
-    def _cors_rules(self) -> list[Any]:
-        cloudflare = self._cloudflare
-        return [
-            cloudflare.R2BucketCorsRuleArgs(
-                id=f"cors-{index}",
-                allowed=cloudflare.R2BucketCorsRuleAllowedArgs(
-                    origins=list(rule.origins), methods=list(rule.methods), headers=list(rule.headers)
-                ),
-                expose_headers=list(rule.expose),
-                max_age_seconds=rule.contract().max_age,
-            )
-            for index, rule in enumerate(self._spec.cors)
-        ]
-
-    def _lifecycle_rules(self) -> list[Any]:
-        """All rules: a write replaces R2's own default too, which aborts uploads after a week."""
-        cloudflare, lifecycle = self._cloudflare, self._spec.lifecycle
-        rules = []
-        if lifecycle and (abort := lifecycle.abort_multipart_after):
-            condition = cloudflare.R2BucketLifecycleRuleAbortMultipartUploadsTransitionConditionArgs(
-                type="Age", max_age=int(abort.total_seconds())
-            )
-            action = cloudflare.R2BucketLifecycleRuleAbortMultipartUploadsTransitionArgs(condition=condition)
-            rules.append(self._rule("abort-multipart", "", abort_multipart_uploads_transition=action))
-        for index, rule in enumerate(lifecycle.rules if lifecycle else ()):
-            condition = cloudflare.R2BucketLifecycleRuleDeleteObjectsTransitionConditionArgs(
-                type="Age", max_age=int(rule.expire_after.total_seconds())
-            )
-            action = cloudflare.R2BucketLifecycleRuleDeleteObjectsTransitionArgs(condition=condition)
-            rules.append(self._rule(f"expire-{index}", rule.prefix, delete_objects_transition=action))
-        return rules
-
-    def _rule(self, name: str, prefix: str, **action: Any) -> Any:
-        conditions = self._cloudflare.R2BucketLifecycleRuleConditionsArgs(prefix=prefix)
-        return self._cloudflare.R2BucketLifecycleRuleArgs(id=name, enabled=True, conditions=conditions, **action)
+    def _set(self, role: str, args: cloudflare.Args, *, protect: bool = False) -> None:
+        """Make one resource of the bucket, after the one before."""
+        options = pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
+        self.resources.append(cloudflare.Resource(f"{self._name}-{role}", args, options))
 
 
 def provision(spec: Spec, context: Context) -> Bucket:
@@ -180,12 +132,10 @@ def provision(spec: Spec, context: Context) -> Bucket:
     return Bucket(spec, context)
 
 
-def provider(endpoint: Endpoint) -> pulumi.ProviderResource:
+def provider(endpoint: Endpoint) -> cloudflare.Provider:
     """The provider of an emulated stack: R2's settings are written to the S3 server at *endpoint*."""
-    cloudflare = import_module("pulumi_cloudflare")
-    token = pulumi.Output.secret(f"{endpoint.access_key}:{endpoint.secret_key}")
-    made: pulumi.ProviderResource = cloudflare.Provider("cloudflare", base_url=endpoint.url, api_token=token)
-    return made
+    keys = f"{endpoint.access_key}:{endpoint.secret_key}"
+    return cloudflare.Provider("cloudflare", base_url=endpoint.url, api_token=keys)
 
 
 def entry(spec: Spec, context: Context) -> NamedStorageConfig:
@@ -217,3 +167,37 @@ def bucket_name(spec: Spec, context: Context) -> str:
     """The bucket's name, known before it exists."""
     stack, account = context.stack, context.account("cloudflare", spec.emulated_account)
     return spec.existing or naming.bucket(stack.project, stack.name, spec.name, account)
+
+
+def _cors_rules(spec: Spec) -> tuple[cloudflare.CorsRule, ...]:
+    return tuple(
+        cloudflare.CorsRule(
+            id=f"cors-{index}",
+            allowed=cloudflare.CorsAllowed(origins=rule.origins, methods=rule.methods, headers=rule.headers),
+            expose_headers=rule.expose,
+            max_age_seconds=rule.contract().max_age,
+        )
+        for index, rule in enumerate(spec.cors)
+    )
+
+
+def _lifecycle_rules(spec: Spec) -> tuple[cloudflare.LifecycleRule, ...]:
+    """All rules: a write replaces R2's own default too, which aborts uploads after a week."""
+    if spec.lifecycle is None:
+        return ()
+    rules = []
+    if abort := spec.lifecycle.abort_multipart_after:
+        everything = cloudflare.Conditions(prefix="")
+        rules.append(
+            cloudflare.LifecycleRule(
+                id="abort-multipart", conditions=everything, abort_multipart_uploads_transition=_after(abort)
+            )
+        )
+    for index, rule in enumerate(spec.lifecycle.rules):
+        where, action = cloudflare.Conditions(prefix=rule.prefix), _after(rule.expire_after)
+        rules.append(cloudflare.LifecycleRule(id=f"expire-{index}", conditions=where, delete_objects_transition=action))
+    return tuple(rules)
+
+
+def _after(age: timedelta) -> cloudflare.Transition:
+    return cloudflare.Transition(condition=cloudflare.Age(max_age=int(age.total_seconds())))
