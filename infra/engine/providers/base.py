@@ -21,7 +21,7 @@ from pulumi.provider.experimental import provider as wire_protocol
 from infra.engine.providers import compare
 from infra.engine.providers.handler import Created, Handler, Live
 from infra.engine.providers.values import plain_map, secret_names, wire_map
-from runtime.errors import ConfigError, Problem, StorageError
+from runtime.errors import AlreadyExistsError, ConfigError, Problem, StorageError
 from runtime.validation import did_you_mean
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class StandIn(wire_protocol.Provider):
     def unreachable(self, error: BaseException) -> bool:
         """Whether an error means that no server answered."""
         return isinstance(error, ConnectionError | TimeoutError)
+
+    def conflict(self, error: BaseException) -> bool:
+        """Whether an error means that something of this name exists already."""
+        del error
+        return False
 
     def handler(self, token: str) -> Handler[Any]:
         """The handler of a type; a clear error when there is none, or the provider was not configured."""
@@ -113,10 +118,18 @@ class StandIn(wire_protocol.Provider):
         handler, inputs = self._of(request), plain_map(request.properties)
         if request.preview:
             return wire_protocol.CreateResponse("", dict(request.properties))
-        created = handler.create(inputs)
+        created = self._created(handler, inputs)
         state = {**inputs, **created.outputs}
         outputs = self._read_back(handler, created.id, inputs, state)
         return wire_protocol.CreateResponse(created.id, _marked(handler, outputs, request.properties))
+
+    def _created(self, handler: Handler[Any], inputs: dict[str, Any]) -> Created:
+        try:
+            return handler.create(inputs)
+        except Exception as exc:
+            if not self.conflict(exc):
+                raise
+            raise AlreadyExistsError(f"{handler.type_name}: {exc}", hint="it is not in this stack's state") from exc
 
     def find_now(self, token: str, inputs: Mapping[str, PropertyValue]) -> str | None:
         """The id of what an interrupted creation left behind, or None."""

@@ -276,5 +276,9 @@ class CloudflareProvider(StandIn):
         """Whether an error means that no server answered."""
         return s3api.unreachable(error)
 
+    def conflict(self, error: BaseException) -> bool:
+        """Whether an error means that something of this name exists already."""
+        return s3api.conflict(error)
+
 
 provider_class = CloudflareProvider

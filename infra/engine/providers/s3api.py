@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 NO_BUCKET: Final = frozenset({"NoSuchBucket", "404"})  # HEAD has no body, so botocore only has the status
 
+CONFLICTS: Final = frozenset({
+    "AlreadyExistsException", "BucketAlreadyExists", "BucketAlreadyOwnedByYou", "EntityAlreadyExists",
+    "EntityAlreadyExistsException",
+})  # fmt: skip
+
 _CONFIG: Final = Config(
     connect_timeout=5,
     read_timeout=60,
@@ -57,6 +62,11 @@ def ask(call: Callable[..., Any], absent: frozenset[str] = NO_BUCKET, **argument
 def unreachable(error: BaseException) -> bool:
     """Whether no server answered."""
     return isinstance(error, EndpointConnectionError | ConnectionClosedError | HTTPClientError)
+
+
+def conflict(error: BaseException) -> bool:
+    """Whether something of that name exists already."""
+    return isinstance(error, ClientError) and error_code(error) in CONFLICTS
 
 
 def to_api(shape: Any, value: Any) -> Any:

@@ -25,5 +25,9 @@ class AwsProvider(StandIn):
         """Whether an error means that no server answered."""
         return s3api.unreachable(error)
 
+    def conflict(self, error: BaseException) -> bool:
+        """Whether an error means that something of this name exists already."""
+        return s3api.conflict(error)
+
 
 provider_class = AwsProvider
