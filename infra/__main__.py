@@ -1,12 +1,10 @@
 """The Pulumi program: ``pulumi up -s <stack>``."""
 
-import pulumi
-
-from infra.provision import program
+from infra.provision import ProgramError, program
 from infra.stack import Stack
-from runtime.errors import StorageError
+from runtime.errors import ConfigError
 
 try:
     program(Stack.from_pulumi())
-except StorageError as error:
-    raise pulumi.RunError(str(error)) from error  # Pulumi prints its message alone, without a traceback
+except ConfigError as error:
+    raise ProgramError(error) from error

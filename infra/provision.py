@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pulumi
+
 from infra.emit import emit
 from infra.endpoints import endpoints
 from infra.spec import context_of, load_spec, module_of
+from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    import pulumi
-
     from infra.context import Context
     from infra.spec import StorageSpec
     from infra.stack import Stack
+
+
+class ProgramError(ConfigError, pulumi.RunError):
+    """A wrong spec, inside of Pulumi: it prints the message of a `pulumi.RunError` alone, without a traceback."""
+
+    def __init__(self, error: ConfigError) -> None:
+        super().__init__(error.message, source=error.source, problems=error.problems, hint=error.hint)
 
 
 def program(stack: Stack) -> None:
