@@ -80,7 +80,8 @@ class Deployment:
         self._stopped = True
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Begin nothing more and wait for what is under way."""
+        self.stop()
         self._readers.shutdown(wait=True, cancel_futures=True)
 
     def fail(self, error: BaseException, note: str) -> None:

@@ -10,12 +10,13 @@ from contextlib import ExitStack
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from infra.endpoints import state_directory
 from infra.engine import Result, program
 from infra.engine.deployment import Deployment
 from infra.engine.lock import StackLock
 from infra.engine.monitor import Monitor
 from infra.engine.providers.values import has_unknown, plain_map, secret_names
-from infra.engine.state import StateFile, stack_directory
+from infra.engine.state import StateFile
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class EmbeddedEngine:
             ConfigError: as for `preview`, or another run is changing the stack.
         """
         _require_emulators(stack)
-        with StackLock(stack_directory(stack), stack.name):
+        with StackLock(state_directory(stack), stack.name):
             state = StateFile(stack)
             return self._run(stack, state, Deployment(state, preview=False, on_step=on_step), preview=False)
 
@@ -66,7 +67,7 @@ class EmbeddedEngine:
             StorageError: a bucket is not empty; the rest of what was deleted stays deleted, and is written down.
         """
         _require_emulators(stack)
-        with StackLock(stack_directory(stack), stack.name):
+        with StackLock(state_directory(stack), stack.name):
             state = StateFile(stack)
             return self._run(stack, state, Deployment(state, preview=False, on_step=on_step), destroy=True)
 
@@ -91,7 +92,7 @@ class EmbeddedEngine:
 
     def _note(self, deployment: Deployment, monitor: Monitor, duration: float) -> None:
         outputs = {key: value for key, value in plain_map(monitor.outputs).items() if not has_unknown(value)}
-        self.result = Result(tuple(deployment.steps), outputs, duration, deployment.unheld)
+        self.result = Result(tuple(deployment.steps), outputs, duration, dict(sorted(deployment.unheld.items())))
 
 
 def _require_emulators(stack: Stack) -> None:

@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
+from infra import private
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class StackLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.directory(self._path.parent)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _try_lock(descriptor)

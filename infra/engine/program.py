@@ -15,12 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from pulumi import RunError
 from pulumi.runtime import config as pulumi_config
 from pulumi.runtime import settings
 from pulumi.runtime.stack import run_in_stack
 
 from infra.engine.deployment import WORKERS
 from infra.engine.monitor import Log
+from runtime.errors import StorageError
 from runtime.validation import read_yaml
 
 if TYPE_CHECKING:
@@ -63,10 +65,16 @@ def run(program: Callable[[], Any], stack: Stack, monitor: Monitor, deployment: 
         thread.join()
         raise
     if raised or deployment.failure is not None:
-        error = deployment.failure or raised[0]
-        if error.__cause__ is error:  # the SDK raises an error from itself, with its traceback at another place
-            error.__cause__ = None
-        raise error
+        raise _plain(deployment.failure or raised[0])
+
+
+def _plain(error: BaseException) -> BaseException:
+    """The error as it was raised, without what the SDK or the program put around it for the CLI."""
+    if isinstance(error, RunError) and isinstance(error.__cause__, StorageError):
+        error = error.__cause__
+    if error.__cause__ is error:  # the SDK raises an error from itself, with its traceback at another place
+        error.__cause__ = None
+    return error
 
 
 def _run_here(program: Callable[[], Any], stack: Stack, monitor: Monitor, *, preview: bool) -> None:

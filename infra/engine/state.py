@@ -22,14 +22,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.engine.files import write_private
+from infra import private
+from infra.endpoints import state_directory
 from infra.engine.vault import Vault
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from infra.stack import Stack
 
 FORMAT: Final = 1
@@ -121,11 +123,6 @@ class Contents:
             self.replaced = [entry for entry in self.replaced if (entry.urn, entry.id) != (gone.urn, gone.id)]
 
 
-def stack_directory(stack: Stack) -> Path:
-    """Where everything about a stack is kept on this machine."""
-    return Path(os.environ.get("TANDEM_STATE") or stack.root / ".tandem").absolute() / stack.name
-
-
 class StateFile:
     """The state of one stack: read once, then written step by step.
 
@@ -134,7 +131,7 @@ class StateFile:
     """
 
     def __init__(self, stack: Stack) -> None:
-        self.directory = stack_directory(stack)
+        self.directory = state_directory(stack)
         self.path = self.directory / "state.json"
         self._journal = self.directory / "state.journal"
         self._whose = {"project": stack.project, "stack": stack.name}
@@ -170,7 +167,7 @@ class StateFile:
             "secretOutputs": sorted(contents.secret_outputs),
         }
         self._vault.save()
-        write_private(self.path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+        private.write(self.path, json.dumps(document, indent=1, sort_keys=True) + "\n")
         contents.serial += 1
         self._journal.unlink(missing_ok=True)
         self._vault.prune(json.dumps(document))
@@ -240,7 +237,7 @@ class StateFile:
     # -- writing ----------------------------------------------------------------------------------------------
 
     def _begin_journal(self) -> int:
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.directory(self.directory)
         # what an earlier journal says is in `contents`: fold it in, so that the new one starts from a known serial
         if self._journal.exists():
             self.close()

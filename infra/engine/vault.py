@@ -7,7 +7,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.engine.files import write_private
+from infra import private
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Vault:
     def save(self) -> None:
         """Write what is new."""
         if self._changed:
-            write_private(self._path, json.dumps({"salt": self._salt, "values": self._values}, indent=1) + "\n")
+            private.write(self._path, json.dumps({"salt": self._salt, "values": self._values}, indent=1) + "\n")
             self._changed = False
 
     def prune(self, text: str) -> None:

@@ -33,7 +33,7 @@ def plain(value: PropertyValue) -> Any:
     if isinstance(inner, float):
         return int(inner) if inner.is_integer() else inner
     if isinstance(inner, Mapping):
-        return {key: plain(item) for key, item in inner.items()}
+        return {key: plain(item) for key, item in sorted(inner.items())}  # protobuf's maps have no order
     if isinstance(inner, list | tuple):
         return [plain(item) for item in inner]
     raise TypeError(f"{type(inner).__name__} can not be a property of an emulated resource")
@@ -41,7 +41,7 @@ def plain(value: PropertyValue) -> Any:
 
 def plain_map(values: Mapping[str, PropertyValue]) -> dict[str, Any]:
     """Properties as plain Python, without those that are null."""
-    return {key: item for key, value in values.items() if (item := plain(value)) is not None}
+    return {key: item for key, value in sorted(values.items()) if (item := plain(value)) is not None}
 
 
 def secret_names(values: Mapping[str, PropertyValue]) -> frozenset[str]:

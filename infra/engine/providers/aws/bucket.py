@@ -40,22 +40,24 @@ class Bucket(Handler[Aws]):
 
     def create(self, inputs: dict[str, Any]) -> Created:
         name = inputs["bucket"]
-        s3api.create_bucket(self.cloud.s3, name, self.cloud.region, object_lock=bool(inputs.get("objectLockEnabled")))
-        self._tag(name, inputs)
+        lock = bool(inputs.get("objectLockEnabled"))
+        s3api.create_bucket(self.cloud.s3(inputs), name, self.cloud.region_of(inputs), object_lock=lock)
+        self._tag(self.cloud.s3(inputs), name, inputs)
         return Created(name)
 
     def read(self, resource_id: str, state: dict[str, Any]) -> Live | None:
-        if s3api.ask(self.cloud.s3.head_bucket, Bucket=resource_id) is None:
+        s3 = self.cloud.s3(state)
+        if s3api.ask(s3.head_bucket, Bucket=resource_id) is None:
             return None
-        shown = s3api.ask(self.cloud.s3.get_bucket_tagging, NO_TAGS, Bucket=resource_id) or {}
+        shown = s3api.ask(s3.get_bucket_tagging, NO_TAGS, Bucket=resource_id) or {}
         tags = {tag["Key"]: tag["Value"] for tag in shown.get("TagSet", ())}
         inputs: dict[str, Any] = {"bucket": resource_id, "tags": self.cloud.own_tags(tags, state)}
         if state.get("objectLockEnabled"):
             absent = s3api.NO_BUCKET | {"ObjectLockConfigurationNotFoundError"}
-            lock = s3api.ask(self.cloud.s3.get_object_lock_configuration, absent, Bucket=resource_id) or {}
+            lock = s3api.ask(s3.get_object_lock_configuration, absent, Bucket=resource_id) or {}
             enabled = lock.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled")
             inputs["objectLockEnabled"] = enabled == "Enabled"
-        region = self.cloud.region
+        region = self.cloud.region_of(state)
         outputs = {
             "arn": f"arn:aws:s3:::{resource_id}",
             "bucketDomainName": f"{resource_id}.s3.amazonaws.com",
@@ -67,16 +69,15 @@ class Bucket(Handler[Aws]):
         return Live(inputs, outputs)
 
     def update(self, resource_id: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        del old  # all tags are written at once
-        self._tag(resource_id, new)
+        self._tag(self.cloud.s3(old), resource_id, new)  # all tags are written at once
 
     def delete(self, resource_id: str, state: dict[str, Any]) -> None:
-        s3api.delete_bucket(self.cloud.s3, resource_id, force=bool(state.get("forceDestroy")))
+        s3api.delete_bucket(self.cloud.s3(state), resource_id, force=bool(state.get("forceDestroy")))
 
-    def _tag(self, name: str, inputs: dict[str, Any]) -> None:
+    def _tag(self, s3: Any, name: str, inputs: dict[str, Any]) -> None:
         tags = self.cloud.all_tags(inputs)
         if tags:
             tag_set = [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
-            self.cloud.s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tag_set})
+            s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tag_set})
         else:
-            s3api.ask(self.cloud.s3.delete_bucket_tagging, NO_TAGS, Bucket=name)
+            s3api.ask(s3.delete_bucket_tagging, NO_TAGS, Bucket=name)

@@ -14,7 +14,7 @@ class Aws:
     """Clients of the services, made when first used and shared by all threads.
 
     Attributes:
-        region: The region that resources are in.
+        region: The region of resources that name none.
         default_tags: Tags that every taggable resource gets beside its own.
     """
 
@@ -33,35 +33,37 @@ class Aws:
                     self._endpoints[service] = require_loopback(url, f"aws:Provider endpoints.{service}")
         require_loopback(self._endpoints.get("s3"), "aws:Provider endpoints.s3")
         self.default_tags: dict[str, str] = (settings.get("defaultTags") or {}).get("tags") or {}
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = Lock()
 
-    def client(self, service: str) -> Any:
-        """The boto3 client of a service.
+    def client(self, service: str, region: str) -> Any:
+        """The boto3 client of a service in a region.
 
         Raises:
             ConfigError: the provider gives no endpoint for it, or one that is not on this machine.
         """
         with self._lock:
-            if service not in self._clients:
+            if (service, region) not in self._clients:
                 endpoint = self._endpoints.get(service)
-                self._clients[service] = s3api.client(service, endpoint, self.region, *self._keys)
-            return self._clients[service]
+                self._clients[service, region] = s3api.client(service, endpoint, region, *self._keys)
+            return self._clients[service, region]
 
-    @property
-    def s3(self) -> Any:
-        """S3."""
-        return self.client("s3")
+    def region_of(self, properties: dict[str, Any]) -> str:
+        """The region of a resource: its own, or else the provider's."""
+        return str(properties.get("region") or self.region)
 
-    @property
-    def kms(self) -> Any:
-        """The key management service."""
-        return self.client("kms")
+    def s3(self, properties: dict[str, Any]) -> Any:
+        """S3 in the region of a resource with these properties."""
+        return self.client("s3", self.region_of(properties))
+
+    def kms(self, properties: dict[str, Any]) -> Any:
+        """The key management service in the region of a resource with these properties."""
+        return self.client("kms", self.region_of(properties))
 
     @property
     def iam(self) -> Any:
-        """Identity and access management."""
-        return self.client("iam")
+        """Identity and access management, which has no regions."""
+        return self.client("iam", self.region)
 
     @property
     def speaks_http(self) -> bool:

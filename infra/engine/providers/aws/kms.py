@@ -42,20 +42,22 @@ class Key(Handler[Aws]):
             "Policy": inputs.get("policy"),
             "Tags": _tag_list(self.cloud.all_tags(inputs)),
         }
-        answer = self.cloud.kms.create_key(**{name: value for name, value in asked.items() if value})
+        kms = self.cloud.kms(inputs)
+        answer = kms.create_key(**{name: value for name, value in asked.items() if value})
         key_id: str = answer["KeyMetadata"]["KeyId"]
-        self._rotate(key_id, inputs)
-        self._enable(key_id, inputs)
+        _rotate(kms, key_id, inputs)
+        _enable(kms, key_id, inputs)
         return Created(key_id)
 
     def read(self, resource_id: str, state: dict[str, Any]) -> Live | None:
-        kms = self.cloud.kms
+        kms = self.cloud.kms(state)
         found = s3api.ask(kms.describe_key, NOT_FOUND, KeyId=resource_id)
         if found is None or found["KeyMetadata"]["KeyState"] in GONE:
             return None
         key = found["KeyMetadata"]
         rotation = kms.get_key_rotation_status(KeyId=resource_id) if key["Enabled"] else {}
         tags = {tag["TagKey"]: tag["TagValue"] for tag in kms.list_resource_tags(KeyId=resource_id)["Tags"]}
+        region = self.cloud.region_of(state)
         inputs = {
             "customerMasterKeySpec": key["KeySpec"],
             "description": key["Description"],
@@ -67,28 +69,29 @@ class Key(Handler[Aws]):
             "rotationPeriodInDays": rotation.get("RotationPeriodInDays", state.get("rotationPeriodInDays")),
             "tags": self.cloud.own_tags(tags, state),
         }
-        return Live(inputs, {"arn": key["Arn"], "keyId": key["KeyId"], "region": self.cloud.region, "tagsAll": tags})
+        return Live(inputs, {"arn": key["Arn"], "keyId": key["KeyId"], "region": region, "tagsAll": tags})
 
     def update(self, resource_id: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        kms = self.cloud.kms
+        kms = self.cloud.kms(old)
         if not old.get("isEnabled", True) and new.get("isEnabled", True):
             kms.enable_key(KeyId=resource_id)  # a disabled key takes no other change
         if new.get("policy") and new["policy"] != old.get("policy"):
             kms.put_key_policy(KeyId=resource_id, PolicyName="default", Policy=new["policy"])
         if new.get("description", "") != old.get("description", ""):
             kms.update_key_description(KeyId=resource_id, Description=new.get("description", ""))
-        self._rotate(resource_id, new)
-        self._tag(resource_id, old, new)
-        self._enable(resource_id, new)
+        _rotate(kms, resource_id, new)
+        _tag(kms, resource_id, self.cloud.all_tags(old), self.cloud.all_tags(new))
+        _enable(kms, resource_id, new)
 
     def delete(self, resource_id: str, state: dict[str, Any]) -> None:
         days = state.get("deletionWindowInDays") or 30
         absent = NOT_FOUND | {"KMSInvalidStateException"}  # the second: it is being deleted already
-        s3api.ask(self.cloud.kms.schedule_key_deletion, absent, KeyId=resource_id, PendingWindowInDays=days)
+        call = self.cloud.kms(state).schedule_key_deletion
+        s3api.ask(call, absent, KeyId=resource_id, PendingWindowInDays=days)
 
     def find(self, inputs: dict[str, Any]) -> str | None:
         # a key has no name: the same description, tags and policy on a key without an alias is as near as it gets
-        kms = self.cloud.kms
+        kms = self.cloud.kms(inputs)
         used = {entry.get("TargetKeyId") for page in _pages(kms, "list_aliases") for entry in page["Aliases"]}
         for page in _pages(kms, "list_keys"):
             for entry in page["Keys"]:
@@ -97,25 +100,6 @@ class Key(Handler[Aws]):
                 if live and inputs.get("description") and _same(self, live.inputs, inputs, names):
                     return str(entry["KeyId"])
         return None
-
-    def _rotate(self, key_id: str, inputs: dict[str, Any]) -> None:
-        if inputs.get("enableKeyRotation"):
-            period = inputs.get("rotationPeriodInDays")
-            more = {"RotationPeriodInDays": period} if period else {}
-            self.cloud.kms.enable_key_rotation(KeyId=key_id, **more)
-        elif self.cloud.kms.get_key_rotation_status(KeyId=key_id).get("KeyRotationEnabled"):
-            self.cloud.kms.disable_key_rotation(KeyId=key_id)
-
-    def _enable(self, key_id: str, inputs: dict[str, Any]) -> None:
-        if not inputs.get("isEnabled", True):
-            self.cloud.kms.disable_key(KeyId=key_id)
-
-    def _tag(self, key_id: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        before, after = self.cloud.all_tags(old), self.cloud.all_tags(new)
-        if gone := sorted(before.keys() - after.keys()):
-            self.cloud.kms.untag_resource(KeyId=key_id, TagKeys=gone)
-        if after and after != before:
-            self.cloud.kms.tag_resource(KeyId=key_id, Tags=_tag_list(after))
 
 
 class Alias(Handler[Aws]):
@@ -130,11 +114,11 @@ class Alias(Handler[Aws]):
     replace = frozenset({"name", "region"})
 
     def create(self, inputs: dict[str, Any]) -> Created:
-        self.cloud.kms.create_alias(AliasName=inputs["name"], TargetKeyId=inputs["targetKeyId"])
+        self.cloud.kms(inputs).create_alias(AliasName=inputs["name"], TargetKeyId=inputs["targetKeyId"])
         return Created(inputs["name"])
 
     def read(self, resource_id: str, state: dict[str, Any]) -> Live | None:
-        found = s3api.ask(self.cloud.kms.describe_key, NOT_FOUND, KeyId=resource_id)
+        found = s3api.ask(self.cloud.kms(state).describe_key, NOT_FOUND, KeyId=resource_id)
         if found is None:
             return None
         arn, key_id = found["KeyMetadata"]["Arn"], found["KeyMetadata"]["KeyId"]
@@ -143,17 +127,36 @@ class Alias(Handler[Aws]):
         outputs = {
             "arn": f"{arn.rpartition(':')[0]}:{resource_id}",
             "targetKeyArn": arn,
-            "region": self.cloud.region,
+            "region": self.cloud.region_of(state),
         }
         return Live(inputs, outputs)
 
     def update(self, resource_id: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        del old
-        self.cloud.kms.update_alias(AliasName=resource_id, TargetKeyId=new["targetKeyId"])
+        self.cloud.kms(old).update_alias(AliasName=resource_id, TargetKeyId=new["targetKeyId"])
 
     def delete(self, resource_id: str, state: dict[str, Any]) -> None:
-        del state
-        s3api.ask(self.cloud.kms.delete_alias, NOT_FOUND, AliasName=resource_id)
+        s3api.ask(self.cloud.kms(state).delete_alias, NOT_FOUND, AliasName=resource_id)
+
+
+def _rotate(kms: Any, key_id: str, inputs: dict[str, Any]) -> None:
+    if inputs.get("enableKeyRotation"):
+        period = inputs.get("rotationPeriodInDays")
+        more = {"RotationPeriodInDays": period} if period else {}
+        kms.enable_key_rotation(KeyId=key_id, **more)
+    elif kms.get_key_rotation_status(KeyId=key_id).get("KeyRotationEnabled"):
+        kms.disable_key_rotation(KeyId=key_id)
+
+
+def _enable(kms: Any, key_id: str, inputs: dict[str, Any]) -> None:
+    if not inputs.get("isEnabled", True):
+        kms.disable_key(KeyId=key_id)
+
+
+def _tag(kms: Any, key_id: str, before: dict[str, str], after: dict[str, str]) -> None:
+    if gone := sorted(before.keys() - after.keys()):
+        kms.untag_resource(KeyId=key_id, TagKeys=gone)
+    if after and after != before:
+        kms.tag_resource(KeyId=key_id, Tags=_tag_list(after))
 
 
 def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:

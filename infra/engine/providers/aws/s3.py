@@ -41,20 +41,20 @@ class Setting(Handler[Aws]):
         return Created(inputs["bucket"])
 
     def read(self, resource_id: str, state: dict[str, Any]) -> Live | None:
-        call = getattr(self.cloud.s3, self.verbs[0])
+        call = getattr(self.cloud.s3(state), self.verbs[0])
         answer = s3api.ask(call, self.absent | s3api.NO_BUCKET, Bucket=resource_id)
         inputs = None if answer is None else self.shown(answer, state)
         if inputs is None:
             return None
-        return Live({"bucket": resource_id, **inputs}, {"region": self.cloud.region})
+        return Live({"bucket": resource_id, **inputs}, {"region": self.cloud.region_of(state)})
 
     def update(self, resource_id: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        del old  # S3 replaces the whole setting
-        self._write({**new, "bucket": resource_id})
+        self._write({"region": old.get("region"), **new, "bucket": resource_id})  # the setting is replaced as a whole
 
     def delete(self, resource_id: str, state: dict[str, Any]) -> None:
         if not state.get("skipDestroy"):
-            s3api.ask(getattr(self.cloud.s3, self.verbs[2]), self.absent | s3api.NO_BUCKET, Bucket=resource_id)
+            call = getattr(self.cloud.s3(state), self.verbs[2])
+            s3api.ask(call, self.absent | s3api.NO_BUCKET, Bucket=resource_id)
 
     def asked(self, inputs: dict[str, Any]) -> Any:
         """The setting, as the program's names have it, for `to_api`."""
@@ -67,9 +67,10 @@ class Setting(Handler[Aws]):
         return found
 
     def _write(self, inputs: dict[str, Any], **more: Any) -> None:
-        shape = s3api.input_shape(self.cloud.s3, self.put, self.member)
+        s3 = self.cloud.s3(inputs)
+        shape = s3api.input_shape(s3, self.put, self.member)
         body = s3api.to_api(shape, self.asked(inputs))
-        getattr(self.cloud.s3, self.verbs[1])(Bucket=inputs["bucket"], **{self.member: body}, **more)
+        getattr(s3, self.verbs[1])(Bucket=inputs["bucket"], **{self.member: body}, **more)
 
 
 class PublicAccessBlock(Setting):
@@ -146,7 +147,8 @@ class Versioning(Setting):
     def delete(self, resource_id: str, state: dict[str, Any]) -> None:
         if (state.get("versioningConfiguration") or {}).get("status") == "Enabled":
             suspended = {"Status": "Suspended"}  # there is no way back to "never versioned"
-            s3api.ask(self.cloud.s3.put_bucket_versioning, Bucket=resource_id, VersioningConfiguration=suspended)
+            call = self.cloud.s3(state).put_bucket_versioning
+            s3api.ask(call, Bucket=resource_id, VersioningConfiguration=suspended)
 
     def _write(self, inputs: dict[str, Any], **more: Any) -> None:
         if inputs["versioningConfiguration"].get("status") != "Disabled":
@@ -215,9 +217,10 @@ class Policy(Setting):
         if not withheld:
             return live
         if live is None:
-            if len(withheld) < len(statements) or s3api.ask(self.cloud.s3.head_bucket, Bucket=resource_id) is None:
+            there = s3api.ask(self.cloud.s3(state).head_bucket, Bucket=resource_id) is not None
+            if len(withheld) < len(statements) or not there:
                 return None
-            live = Live({"bucket": resource_id}, {"region": self.cloud.region})  # nothing was left to send
+            live = Live({"bucket": resource_id}, {"region": self.cloud.region_of(state)})  # nothing was left to send
         document = json.loads(live.inputs.get("policy", '{"Statement": []}'))
         sent = canonical_policy(self.asked(state))
         same = canonical_policy(json.dumps(document)).get("Statement") == sent["Statement"]
@@ -230,7 +233,7 @@ class Policy(Setting):
         if json.loads(self.asked(inputs))["Statement"]:
             super()._write(inputs, **more)
         else:
-            self.delete(inputs["bucket"], {})
+            self.delete(inputs["bucket"], inputs)
 
     def _locks_out(self, statement: dict[str, Any]) -> bool:
         secure = statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")
@@ -266,8 +269,7 @@ class Logging(Setting):
         return enabled
 
     def delete(self, resource_id: str, state: dict[str, Any]) -> None:
-        del state
-        s3api.ask(self.cloud.s3.put_bucket_logging, Bucket=resource_id, BucketLoggingStatus={})
+        s3api.ask(self.cloud.s3(state).put_bucket_logging, Bucket=resource_id, BucketLoggingStatus={})
 
 
 def _statements(document: dict[str, Any]) -> list[dict[str, Any]]:
