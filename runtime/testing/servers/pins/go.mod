@@ -1,6 +1,6 @@
 module servers
 
-go 1.26.8
+go 1.26.0
 
 tool (
 	github.com/fsouza/fake-gcs-server
