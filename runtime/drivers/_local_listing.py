@@ -128,8 +128,10 @@ def page(
     files: Files, stop: Stop, prefix: str, *, delimiter: str, start_after: str, cursor: str | None, limit: int
 ) -> ObjectPage:
     """One page of a listing; see `runtime.driver.Driver.list_objects`."""
-    floor, skipped = _read_cursor(cursor)
-    walk = Walk(files, Query(prefix, delimiter, max(floor.encode(), start_after.encode()), skipped))
+    after = max(_read_cursor(cursor), start_after)
+    # a common prefix that `after` is or lies in was given before, or lies before `start_after`
+    skipped = Query(prefix, delimiter).common_prefix(after) if after.startswith(prefix) else None
+    walk = Walk(files, Query(prefix, delimiter, after.encode(), skipped or ""))
     objects: list[FileInfo] = []
     prefixes: list[str] = []
     end = ""
@@ -140,11 +142,11 @@ def page(
         common = walk.query.common_prefix(path)
         if common is not None:
             prefixes.append(common)
-            end = _cursor("p", common)
+            end = _cursor(common)
             walk.query = Query(prefix, delimiter, walk.query.floor, common)
         elif (info := _info(files, path, stop)) is not None:
             objects.append(info)
-            end = _cursor("o", path)
+            end = _cursor(path)
     return ObjectPage(tuple(objects), tuple(prefixes))
 
 
@@ -159,18 +161,15 @@ def _info(files: Files, path: str, stop: Stop) -> FileInfo | None:
     return None
 
 
-def _cursor(kind: str, text: str) -> str:
-    return base64.urlsafe_b64encode(f"{kind}{text}".encode()).decode("ascii")
+def _cursor(path: str) -> str:
+    """The path or common prefix that a page ended with, made opaque."""
+    return base64.urlsafe_b64encode(path.encode()).decode("ascii")
 
 
-def _read_cursor(cursor: str | None) -> tuple[str, str]:
-    """The path to go on after, and the common prefix to leave out."""
+def _read_cursor(cursor: str | None) -> str:
     if cursor is None:
-        return "", ""
+        return ""
     try:
-        text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as exc:
         raise InvalidOptionError("the cursor is not one of this backend") from exc
-    if text[:1] not in {"o", "p"}:
-        raise InvalidOptionError("the cursor is not one of this backend")
-    return (text[1:], "") if text[0] == "o" else (text[1:], text[1:])

@@ -1,0 +1,108 @@
+"""Deleting one object or many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runtime.errors import InvalidPathError, NotFoundError, PreconditionFailedError
+from runtime.testing.conformance.suite import Suite
+from runtime.testing.conformance.support import fill, in_parallel, paths_of, refused
+
+if TYPE_CHECKING:
+    from runtime.store import BlobStore
+
+
+class Deleting(Suite):
+    """`delete` and `delete_batch`."""
+
+    async def test_deleted_object_is_gone(self, store: BlobStore) -> None:
+        await store.upload("target", b"x")
+        await store.delete("target")
+        assert not await store.exists("target")
+        assert await paths_of(store) == []
+        with pytest.raises(NotFoundError):
+            await store.download("target")
+
+    async def test_deleting_a_missing_object_is_no_error(self, store: BlobStore) -> None:
+        await store.delete("missing")
+        await store.delete("missing/below")
+        await store.upload("target", b"x")
+        await store.delete("target")
+        await store.delete("target")
+
+    async def test_deleting_a_missing_object_that_must_exist_raises_not_found(self, store: BlobStore) -> None:
+        with pytest.raises(NotFoundError):
+            await store.delete("missing", must_exist=True)
+        await store.upload("target", b"x")
+        await store.delete("target", must_exist=True)
+        assert not await store.exists("target")
+
+    async def test_delete_removes_exactly_one_object(self, store: BlobStore) -> None:
+        await fill(store, ["a", "a.b", "a/b", "a/c", "ab"])
+        await store.delete("a")
+        assert await paths_of(store) == ["a.b", "a/b", "a/c", "ab"]
+        await store.delete("a/b")
+        assert await paths_of(store) == ["a.b", "a/c", "ab"]
+
+    async def test_deleting_the_start_of_a_path_removes_nothing(self, store: BlobStore) -> None:
+        await fill(store, ["folder/a", "folder/b/c"])
+        await store.delete("folder")
+        await store.delete("folder/b")
+        assert await paths_of(store) == ["folder/a", "folder/b/c"]
+
+    async def test_path_can_be_written_again_after_a_deletion(self, store: BlobStore) -> None:
+        await store.upload("target", b"one", metadata={"a": "b"})
+        await store.delete("target")
+        await store.upload("target", b"two")
+        assert await store.download("target") == b"two"
+        assert ((await store.info("target")).metadata or {}) == {}, "metadata of the deleted object came back"
+
+    async def test_delete_if_match_spares_other_versions(self, store: BlobStore) -> None:
+        first = await store.upload("target", b"one")
+        if not store.capabilities.delete_if_match:
+            with refused("delete with if_match"):
+                await store.delete("target", if_match=first.etag)
+            assert await store.download("target") == b"one"
+            return
+        second = await store.upload("target", b"two")
+        with pytest.raises(PreconditionFailedError):
+            await store.delete("target", if_match=first.etag)
+        assert await store.download("target") == b"two"
+        await store.delete("target", if_match=second.etag)
+        assert not await store.exists("target")
+
+    async def test_delete_batch_answers_for_every_path_in_order(self, store: BlobStore) -> None:
+        await fill(store, ["a", "b", "c", "kept"])
+        results = await store.delete_batch(["c", "missing", "a", "b"])
+        assert [(result.path, result.error) for result in results] == [
+            ("c", None),
+            ("missing", None),
+            ("a", None),
+            ("b", None),
+        ]
+        assert await paths_of(store) == ["kept"]
+
+    async def test_delete_batch_takes_listed_objects_and_duplicates(self, store: BlobStore) -> None:
+        await fill(store, ["a", "b"])
+        listed = [info async for info in store.list()]
+        results = await store.delete_batch([*listed, *listed])
+        assert [result.path for result in results] == ["a", "b", "a", "b"]
+        assert await paths_of(store) == []
+
+    async def test_delete_batch_of_nothing_does_nothing(self, store: BlobStore) -> None:
+        await store.upload("kept", b"x")
+        assert len(await store.delete_batch([])) == 0
+        assert await store.exists("kept")
+
+    async def test_delete_batch_with_an_invalid_path_deletes_nothing(self, store: BlobStore) -> None:
+        await fill(store, ["a", "b"])
+        with pytest.raises(InvalidPathError):
+            await store.delete_batch(["a", "../b"])
+        assert await paths_of(store) == ["a", "b"]
+
+    async def test_many_may_delete_the_same_object_at_once(self, store: BlobStore) -> None:
+        await store.upload("target", b"x")
+        await in_parallel(lambda _number: store.delete("target"), range(10))
+        assert not await store.exists("target")
