@@ -150,6 +150,8 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
         keys = (f"${{{variable}_ACCESS_KEY}}", f"${{{variable}_SECRET_KEY}}")
     settings: dict[str, Any] = {"bucket": bucket_name(spec, context), "endpoint_url": url}
     settings |= {"access_key": keys[0], "secret_key": keys[1], "public_url": spec.public_url}
+    if endpoint is not None and endpoint.region:
+        settings["region"] = endpoint.region  # an S3 emulator redirects what is signed for R2's `auto`
     return spec.named(StorageR2Config(**settings), capabilities=("presign",))
 
 
