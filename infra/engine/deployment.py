@@ -17,7 +17,7 @@ from uuid import uuid4
 from infra.engine import Action, Step
 from infra.engine.connections import Connections
 from infra.engine.operations import DRIFTED, Found, Operations
-from infra.engine.planning import PROVIDER_PREFIX, decide, in_deletion_order, refuse_protected
+from infra.engine.planning import PROVIDER_PREFIX, STACK_TYPE, decide, in_deletion_order, refuse_protected
 from infra.engine.providers.base import UNHELD
 from infra.engine.providers.compare import top
 from infra.engine.providers.values import wire_map
@@ -71,6 +71,7 @@ class Deployment:
         self._lock = RLock()
         self._registered: dict[str, str] = {}  # URN in the program -> URN in the state
         self._changed: set[str] = set()
+        self._stack: Goal | None = None
         self._reads: dict[str, Future[Found]] = {}
         self._readers = ThreadPoolExecutor(WORKERS, thread_name_prefix="tandem-read")
         self._stopped = False
@@ -103,6 +104,10 @@ class Deployment:
         if self._stopped:
             raise StoppedError(f"{goal.urn} was not begun")
         try:
+            if goal.entry.type == STACK_TYPE:
+                self._stack = goal  # a program that ends without declaring anything leaves no trace
+                return Outcome("", {})
+            self._open_stack()
             old = self._claim(goal)
             if goal.entry.type.startswith(PROVIDER_PREFIX):
                 return self._provider(goal, old)
@@ -119,6 +124,12 @@ class Deployment:
             self.fail(exc, f"while reading {entry.type} {entry.name!r} ({entry.urn})")
             raise
         return Outcome(live.id, wire_map(live.outputs, live.secrets))
+
+    def _open_stack(self) -> None:
+        with self._lock:
+            goal, self._stack = self._stack, None
+            if goal is not None:
+                self._component(goal, self._claim(goal))
 
     def _claim(self, goal: Goal) -> Entry | None:
         with self._lock:
@@ -230,6 +241,7 @@ class Deployment:
         Raises:
             ConfigError: some of it is protected; nothing was deleted.
         """
+        self._open_stack()
         kept = set(self._registered.values())
         left = [entry for urn, entry in self._known.items() if urn not in kept]
         refuse_protected([entry for entry in left if entry.protect], "deleted")

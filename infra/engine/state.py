@@ -137,6 +137,7 @@ class StateFile:
         self._whose = {"project": stack.project, "stack": stack.name}
         self._vault = Vault(self.directory / "secrets" / "state.json")
         self._stream: int | None = None
+        self._new_outputs = False
         self.contents = self._read()
 
     def record(self, **change: Any) -> None:
@@ -148,10 +149,14 @@ class StateFile:
 
     def set_outputs(self, outputs: dict[str, Any], secrets: frozenset[str]) -> None:
         """The stack's outputs; written when the run ends."""
-        self.contents.outputs, self.contents.secret_outputs = outputs, secrets
+        contents = self.contents
+        self._new_outputs = (contents.outputs, contents.secret_outputs) != (outputs, secrets)
+        contents.outputs, contents.secret_outputs = outputs, secrets
 
     def close(self) -> None:
-        """Fold the journal into ``state.json``; what a run leaves behind is one file."""
+        """Fold the journal into ``state.json``, so that a run leaves one file behind; without news, write nothing."""
+        if not (self._new_outputs or self._journal.exists()):
+            return
         if self._stream is not None:
             os.close(self._stream)
             self._stream = None

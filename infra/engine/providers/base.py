@@ -34,7 +34,7 @@ __all__ = ["NOT_READ_BACK", "UNHELD", "Created", "Handler", "Live", "StandIn"]
 UNHELD: Final = "__unheld"
 """Output property that names what the emulator does not hold: path -> reason. Pulumi hides names with ``__``."""
 
-NOT_READ_BACK: Final = "the emulator accepted it and does not show it"
+NOT_READ_BACK: Final = "is not there when the settings are read back"
 
 
 class StandIn(wire_protocol.Provider):
