@@ -180,15 +180,15 @@ def _print_result(stack: Stack, result: Result, proofs: Sequence[Proof]) -> None
 
     path = _short(contract_path(stack))
     output.print_unheld(result)
-    output.out.print(f"\n[bold]{stack.name}[/]: {output.summary(result.steps)} in {result.duration:.1f} s")
+    output.out.print(f"\n[bold]{stack.name}[/]: {output.summary(result.steps)} in {result.duration:.1f} s\n")
+    output.out.print(output.backends_table(result.outputs["storage"]["storage"]["backends"]))
     if proofs:
         output.out.print("\nproved through `import runtime`:")
         output.out.print(output.proof_table(proofs))
         for proof in proofs:
             if not proof.ok:
                 output.err.print(f"[red]{proof.backend}[/] {proof.step}: {proof.detail}")
-    backends = ", ".join(result.outputs.get("backends", ())) or "see the file"
-    output.out.print(f"\nconfig    {path}\nbackends  {backends}")
+    output.out.print(f"\nconfig    {path}")
     output.out.print(
         "next      "
         f"tandem -c {path} ls <backend>:        list objects\n"

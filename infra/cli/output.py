@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,7 +11,7 @@ from rich.text import Text
 from infra.engine import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from infra.engine import Result, Step
     from runtime.proving import Proof
@@ -61,6 +61,16 @@ def print_unheld(result: Result) -> None:
     out.print("\n[yellow]kept in state only[/], the emulator can not hold it:")
     for urn, properties in sorted(result.unheld.items()):
         out.print(f"  {urn.rpartition('::')[2]}: {', '.join(properties)}", style="dim")
+
+
+def backends_table(backends: Sequence[Mapping[str, Any]]) -> Table:
+    """One row per backend of the contract: what it is called, and where it lives."""
+    table = Table("backend", "driver", "where", "", box=None, pad_edge=False, header_style="bold")
+    for backend in backends:
+        settings = backend.get(backend["driver"]) or {}
+        place = next((settings[key] for key in ("bucket", "container", "root_dir") if key in settings), "this process")
+        table.add_row(backend["name"], backend["driver"], place, "primary" if backend.get("primary") else "")
+    return table
 
 
 def proof_table(proofs: Sequence[Proof]) -> Table:
