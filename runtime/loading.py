@@ -68,6 +68,7 @@ class LoadedConfig:
         stack: Pulumi stack that generated it, when it was generated.
         origins: By path of a key: the variable that set it, or the reference that its value came from.
         notes: What is probably not meant; `load_config` warns of it.
+        literals: Paths of secrets that stand in the document in clear.
     """
 
     config: StorageConfig
@@ -75,6 +76,7 @@ class LoadedConfig:
     stack: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    literals: tuple[str, ...] = ()
 
 
 class _Found(NamedTuple):
@@ -167,7 +169,8 @@ class _Reading:
 
     def _loaded(self, found: _Found, overrides: list[Override]) -> LoadedConfig:
         document, model, root = _form(found.document)
-        problems = self._check_origin(document, found.source)
+        literals = literal_secrets(document)
+        problems = self._check_origin(document, found.source, literals)
         storage = document.get(root) if root else document
         origins, refused = apply_overrides(storage, overrides, root) if isinstance(storage, dict) else ({}, [])
         interpolation = Interpolation(self._environ, found.directory, self._directory, frozenset(origins))
@@ -180,9 +183,16 @@ class _Reading:
         storage_config, stack = (
             (config.storage, config.stack) if isinstance(config, StorageDocument) else (config, None)
         )
-        return LoadedConfig(storage_config, found.source, stack, interpolation.references | origins, tuple(self._notes))
+        return LoadedConfig(
+            storage_config,
+            found.source,
+            stack,
+            origins=interpolation.references | origins,
+            notes=tuple(self._notes),
+            literals=tuple(problem.path for problem in literals),
+        )
 
-    def _check_origin(self, document: dict[str, Any], source: str) -> list[Problem]:
+    def _check_origin(self, document: dict[str, Any], source: str, literals: list[Problem]) -> list[Problem]:
         if "version" in document:
             try:
                 check_version(document["version"])
@@ -190,13 +200,12 @@ class _Reading:
                 raise ConfigError(CAN_NOT_READ, source=source, problems=[Problem("version", str(exc))]) from exc
         if "fingerprint" not in document:
             return []
-        problems = literal_secrets(document)
-        if not problems and document["fingerprint"] != fingerprint(document):
+        if not literals and document["fingerprint"] != fingerprint(document):
             self._notes.append(
                 f"{source} was edited by hand after it was generated, and the next `tandem up` will undo that:"
                 f" change the stack instead, or set {PREFIX}… variables"
             )
-        return problems
+        return list(literals)
 
     def _validate(
         self, model: type[StorageDocument | StorageConfig], resolved: Any, document: Any, source: str

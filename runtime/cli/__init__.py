@@ -1,1 +1,12 @@
-"""."""
+"""The command ``tandem``. `main` is its entry point; each module of this package holds a few commands.
+
+Other distributions, and `infra`, add commands under the entry-point group ``tandem.commands``: each entry is a
+function that is given the Typer application. One that can not be loaded is an error that names it: a command
+that quietly is not there would be looked for in the wrong place.
+"""
+
+from __future__ import annotations
+
+from runtime.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,25 @@
+"""All commands of the runtime, in the order of ``tandem --help``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.cli.configuration import config_commands
+from runtime.cli.copying import cp
+from runtime.cli.doctor import doctor
+from runtime.cli.reading import cat, ls, stat, url
+from runtime.cli.removing import rm
+
+if TYPE_CHECKING:
+    import typer
+
+OBJECTS = "Objects"
+CONFIG = "Config"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    for command in (ls, stat, cat, cp, rm, url):
+        app.command(rich_help_panel=OBJECTS)(command)
+    app.add_typer(config_commands, name="config", rich_help_panel=CONFIG)
+    app.command(rich_help_panel=CONFIG)(doctor)

@@ -1,0 +1,61 @@
+"""Exit codes: one table, used by ``tandem --help`` and by everything that ends the program."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runtime.errors import (
+    ConfigError,
+    InvalidOptionError,
+    InvalidPathError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    StorageError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+)
+
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+DENIED: Final = 4
+UNAVAILABLE: Final = 5
+INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+
+EXIT_CODES: Final = {
+    0: "done",
+    FAILED: "the operation failed, or a check found something unhealthy",
+    USAGE: "wrong arguments, or a wrong or missing config",
+    NOT_FOUND: "no such object, bucket or file",
+    DENIED: "not allowed, or no usable credentials",
+    UNAVAILABLE: "the service can not be reached, is too slow, or its package is not installed",
+    INTERRUPTED: "interrupted by Ctrl-C",
+    PIPE_CLOSED: "the reader of the output went away (as in | head)",
+}
+
+_BY_ERROR: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (ConfigError, USAGE),
+    (InvalidPathError, USAGE),
+    (InvalidOptionError, USAGE),
+    (NotFoundError, NOT_FOUND),
+    (PermissionDeniedError, DENIED),
+    (RateLimitedError, UNAVAILABLE),
+    (StorageTimeoutError, UNAVAILABLE),
+    (StorageUnavailableError, UNAVAILABLE),
+    (StorageError, FAILED),
+    # files of this machine
+    (FileNotFoundError, NOT_FOUND),
+    (PermissionError, DENIED),
+)
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code that says what kind of error it was."""
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), FAILED)
+
+
+def epilog() -> str:
+    """The table as text for ``--help``; each code on a line of its own."""
+    return "\n\n".join(["Exit codes:", *(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())])
