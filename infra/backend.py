@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from infra.fields import CacheTime, Days, Header, Origin, PublicUrl, Tags, Unique
 from runtime.config import CorsRule, ExpectConfig, GrantConfig, NamedStorageConfig, TransferConfig
@@ -156,16 +156,16 @@ class BackendSpec(Model):
 
     name: BackendName = Field(exclude=True)
     driver: str
-    primary: bool = False
+    primary: StrictBool = False
     cors: tuple[Cors, ...] = ()
     encryption: Encryption | None = None
     lifecycle: Lifecycle | None = None
     grants: tuple[Grant, ...] = ()
-    versioning: bool | None = None
-    public: bool = False
+    versioning: StrictBool | None = None
+    public: StrictBool = False
     public_url: PublicUrl | None = None
     existing: str | None = None
-    force_destroy: bool | None = None
+    force_destroy: StrictBool | None = None
     tags: Tags = Field(default_factory=dict)
     transfer: TransferConfig = TransferConfig()
 

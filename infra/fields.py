@@ -57,7 +57,7 @@ def _browser_cache(value: timedelta) -> timedelta:
 
 def _origin(value: str, info: ValidationInfo) -> str:
     local = lenient(info)
-    allowed = "https://app.example.com" + (", http://localhost:3000 or * in profile dev" if not local else " or *")
+    allowed = f"https://app.example.com, http://localhost:3000 or *{'' if local else ' in profile dev'}"
     if value == "*":
         if not local:
             raise wrong("found '*', which lets every site in", allowed)

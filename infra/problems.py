@@ -74,13 +74,11 @@ def _value_problem(item: ErrorDetails, path: str) -> Problem:
     if item["type"] == "literal_error":
         expected = str(context["expected"]).replace("'", "").replace(" or ", ", ")
         return Problem(path, _found(item["input"]) + _close(item["input"], expected.split(", ")), expected)
-    if item["type"] == "value_error":
+    if item["type"] in {"value_error", "rejected"}:
         message, _, allowed = item["msg"].removeprefix("Value error, ").partition("; allowed: ")
-        return Problem(path, message, allowed or None)
+        return Problem(path, f"{_found(item['input'])}, which {message}", allowed or None)
     if item["type"] == "too_short":
-        return Problem(
-            path, "found nothing in the list" if "tuple" in item["msg"].lower() else "found nothing", "at least one"
-        )
+        return Problem(path, "found nothing", "at least one")
     kind, words = item["type"], item["msg"]
     listed = _ALLOWED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing")) else None
     allowed = listed or words.removeprefix("Input should be ").removeprefix("Value should ")
