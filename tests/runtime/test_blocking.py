@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import inspect
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+import runtime
+from runtime import BlobStore, BlockingBlobStore, ConfigError, NotFoundError, UnknownBackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TWO = {"backends": [{"name": "one", "driver": "memory"}, {"name": "two", "driver": "memory", "primary": True}]}
+ASYNC_ONLY = {"open", "close", "driver"}
+
+
+@pytest.fixture
+def storage() -> Iterator[runtime.BlockingStorage]:
+    with runtime.open_storage_sync(TWO, check=True) as opened:
+        yield opened
+
+
+def public(kind: type) -> set[str]:
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+def test_every_method_of_a_store_is_there_with_the_same_parameters() -> None:
+    assert public(BlobStore) - ASYNC_ONLY <= public(BlockingBlobStore)
+    for name in public(BlobStore) - ASYNC_ONLY:
+        ours, theirs = getattr(BlockingBlobStore, name), getattr(BlobStore, name)
+        if callable(theirs):
+            parameters = [(p.name, p.kind, p.default) for p in inspect.signature(ours).parameters.values()]
+            expected = [(p.name, p.kind, p.default) for p in inspect.signature(theirs).parameters.values()]
+            assert parameters == expected, name
+
+
+def test_the_life_of_an_object_without_async(storage: runtime.BlockingStorage, tmp_path: Path) -> None:
+    store = storage["one"]
+    info = store.upload("a/b.txt", b"0123456789", metadata={"who": "me"})
+    assert store.info("a/b.txt") == info
+    assert store.exists("a/b.txt")
+    assert store.download("a/b.txt", range=(2, 4)) == b"23"
+    assert list(store.stream("a/b.txt", 4)) == [b"0123", b"4567", b"89"]
+    assert [found.path for found in store.list("a/")] == ["a/b.txt"]
+    assert [found.path for found in store.list_page().objects] == ["a/b.txt"]
+    assert store.copy("a/b.txt", "c").path == "c"
+    assert store.move("c", "d").path == "d"
+    assert store.copy_batch([("d", "e")]) == ["e"]
+    assert [result.error for result in store.delete_batch(["d", "e"])] == [None, None]
+    assert store.get_url("a/b.txt") == "memory:a/b.txt"
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    assert store.upload("f", tmp_path / "file").size == 100
+    assert store.write_stream("g", (b"x" * 10 for _ in range(10))).size == 100
+    store.delete("a/b.txt", must_exist=True)
+    assert store.describe()["driver"] == "memory"
+    assert store.health_check().is_healthy()
+    with pytest.raises(NotFoundError):
+        store.download("a/b.txt")
+
+
+def test_a_stream_that_is_left_early_is_closed(storage: runtime.BlockingStorage) -> None:
+    store = storage["one"]
+    store.upload("a", b"x" * 1000)
+    chunks = store.stream("a", 10)
+    assert next(chunks) == b"x" * 10
+    chunks.close()  # type: ignore[attr-defined] # an Iterator for callers, a generator for this test
+    assert list(chunks) == []
+
+
+def test_backends_are_found_by_name(storage: runtime.BlockingStorage) -> None:
+    assert list(storage) == ["one", "two"]
+    assert len(storage) == 2
+    assert "one" in storage
+    assert storage.primary.name == "two"
+    assert repr(storage["one"]) == "<BlockingBlobStore 'one' on memory>"
+    assert set(storage.health_check()) == {"one", "two"}
+    with pytest.raises(UnknownBackendError):
+        storage["three"]
+
+
+def test_several_threads_may_use_it_at_once(storage: runtime.BlockingStorage) -> None:
+    store = storage["one"]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.upload(f"p/{number}", b"x" * number), range(100)))
+        sizes = list(pool.map(lambda number: store.info(f"p/{number}").size, range(100)))
+    assert sizes == list(range(100))
+
+
+def test_its_thread_ends_with_it() -> None:
+    before = threading.active_count()
+    with runtime.open_storage_sync(TWO) as opened:
+        opened["one"].upload("a", b"x")
+        assert threading.active_count() > before
+    assert threading.active_count() == before
+    with pytest.raises(runtime.StorageUnavailableError, match="not open"):
+        opened["one"]
+
+
+def test_its_thread_ends_when_opening_fails() -> None:
+    before = threading.active_count()
+    with (
+        pytest.raises(ConfigError, match="disabled"),
+        runtime.open_storage_sync({**TWO, "enabled": False}) as opened,
+    ):
+        opened["one"]
+    assert threading.active_count() == before
