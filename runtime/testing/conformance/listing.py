@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runtime.models import ObjectPage
     from runtime.store import BlobStore
 
-TREE = ("a", "a-b", "a.txt", "a/1", "a/2", "a/b/3", "a0", "ab/4", "b", "c/5", "c/d/6")
+TREE = ("a!", "a-b", "a.txt", "a/1", "a/2", "a/b/3", "a0", "ab/4", "b", "c/5", "c/d/6")
 MORE_THAN_A_PAGE = 1005
 
 
@@ -67,9 +67,9 @@ class Listing(Suite):
     async def test_delimiter_rolls_up_what_is_below(self, store: BlobStore) -> None:
         await fill(store, TREE)
         for prefix, objects, prefixes in (
-            ("", ["a", "a-b", "a.txt", "a0", "b"], ["a/", "ab/", "c/"]),
+            ("", ["a!", "a-b", "a.txt", "a0", "b"], ["a/", "ab/", "c/"]),
             ("a/", ["a/1", "a/2"], ["a/b/"]),
-            ("a", ["a", "a-b", "a.txt", "a0"], ["a/", "ab/"]),
+            ("a", ["a!", "a-b", "a.txt", "a0"], ["a/", "ab/"]),
             ("c/d", [], ["c/d/"]),
             ("a/b/3", ["a/b/3"], []),
             ("nothing", [], []),
@@ -79,7 +79,7 @@ class Listing(Suite):
 
     async def test_delimited_listing_is_the_same_at_every_page_size(self, store: BlobStore) -> None:
         await fill(store, [*TREE, "t-/x", "t/x", "t/y", "t/z"])
-        expected = ["a", "a-b", "a.txt", "a/", "a0", "ab/", "b", "c/", "t-/", "t/"]
+        expected = ["a!", "a-b", "a.txt", "a/", "a0", "ab/", "b", "c/", "t-/", "t/"]
         for limit in (1, 2, 3, 1000):
             pages = await pages_of(store, delimiter="/", limit=limit)
             assert paths_and_prefixes(pages) == expected, f"limit={limit}"

@@ -85,7 +85,6 @@ DOTS_AND_DASHES = (
 FILE_SYSTEM_NAMES = (
     ".gitkeep",
     ".tandem/attributes/x",
-    ".tandem",
     "con",
     "nul.txt",
     "desktop.ini",
@@ -209,6 +208,9 @@ class Paths(Suite):
 
     async def test_object_and_objects_below_its_path_live_side_by_side(self, store: BlobStore) -> None:
         await self._round_trip(store, ["x", "x/y", "x/y/z", "x.y"])
+        await fill(store, ["d", "d/1", "d/2"])
+        await store.delete("d")
+        assert await paths_of(store, "d") == ["d/1", "d/2"]
 
     async def test_object_below_comes_first_or_last_and_nothing_is_lost(self, store: BlobStore) -> None:
         for first, second in (("p", "p/q"), ("r/s", "r")):
@@ -222,7 +224,10 @@ class Paths(Suite):
         assert await paths_of(store) == ["p", "r/s"]
 
     async def test_longest_path_is_kept(self, store: BlobStore) -> None:
-        paths = ["a" * 1024, "é" * 512, "/".join(["b"] * 512) + "b", "c/" + "d" * 300 + "/e", "f" * 255, "f" * 256]
+        await self._round_trip(store, ["/".join(["p" * 127] * 8), "/".join(["é" * 63] * 8), "s/" * 511 + "ss"])
+
+    async def test_names_longer_than_those_of_files_are_kept(self, store: BlobStore) -> None:
+        paths = ["a" * 1024, "é" * 512, "c/" + "d" * 300 + "/e", "f" * 255, "f" * 256]
         await self._round_trip(store, paths)
 
     async def test_long_names_with_a_common_beginning_are_different(self, store: BlobStore) -> None:

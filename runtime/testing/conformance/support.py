@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPSConnection
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -306,15 +306,17 @@ class Response:
 
 
 def _send(method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Response:
-    request = urllib.request.Request(url, data=content, method=method)  # noqa: S310 - URLs of the tested server
-    for name, value in headers.items():
-        request.add_unredirected_header(name, value)
+    # not urllib.request: it adds a content type of its own to every body, and follows redirects
+    parts = urlsplit(url)
+    connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = connect(parts.netloc, timeout=HTTP_TIMEOUT_SECONDS)
     try:
-        with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
-            return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return Response(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        connection.request(method, target, body=content, headers=dict(headers))
+        answer = connection.getresponse()
+        return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
+    finally:
+        connection.close()
 
 
 async def send_http(
