@@ -1,6 +1,6 @@
 r"""Azure Blob Storage.
 
-Paths: a path is the blob's name, percent-encoded in URLs. Azure itself turns ``\`` into ``/`` and refuses ``..``.
+Paths: a path is the blob's name, percent-encoded in URLs. Azure takes ``\`` for ``/``, so the driver refuses it.
 
 Limits: 50,000 blocks of 4,000 MiB; an aborted upload leaves uncommitted blocks, which nobody can see or list as
 objects and which the service throws away after a week (or with the next write of the blob). Two multipart uploads
@@ -36,7 +36,7 @@ from runtime.drivers._azure_credentials import SasToken, Token, credential_of
 from runtime.drivers._azure_errors import detail_of, kind_of, read_error
 from runtime.drivers._azure_presign import Presigner
 from runtime.drivers._http import HttpClient, HttpReader, Reply, Request, ServiceError
-from runtime.errors import AlreadyExistsError, ConfigError, PreconditionFailedError
+from runtime.errors import AlreadyExistsError, ConfigError, InvalidPathError, PreconditionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,8 +57,6 @@ class AzureDriver(Driver):
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
         settings: StorageAzureConfig = backend.settings
-        if settings.encryption.type not in {"AES256", "azure:cmk"}:
-            raise ConfigError(f"azure has no encryption {settings.encryption.type!r}; allowed: AES256, azure:cmk")
         self._settings = settings
         self._account_url = settings.endpoint_url or f"https://{settings.account_name}.blob.core.windows.net"
         self._container_url = f"{self._account_url}/{settings.container}"
@@ -258,11 +256,13 @@ class AzureDriver(Driver):
     # addresses
 
     def _blob_url(self, path: str) -> str:
+        if "\\" in path:
+            raise InvalidPathError("azure takes a backslash for a slash", path=path)
         return f"{self._container_url}/{quote(path, '/~')}"
 
     def url(self, path: str) -> str:
         base = self._settings.public_url
-        return f"{base.rstrip('/')}/{quote(path, '/~')}" if base else self._blob_url(path)
+        return f"{base}/{quote(path, '/~')}" if base else self._blob_url(path)
 
     async def presign(
         self, path: str, *, method: str, expires_in: timedelta, content_type: str | None = None

@@ -59,11 +59,9 @@ class GCSDriver(Driver):
         super().__init__(backend)
         settings: StorageGCSConfig = backend.settings
         encryption = settings.encryption
-        if encryption.type not in {"AES256", "gcs:cmek"}:
-            raise ConfigError(f"gcs has no encryption {encryption.type!r}; allowed: AES256, gcs:cmek")
         self._settings = settings
         self._kms_key = encryption.kms_key_id if encryption.enabled and encryption.type == "gcs:cmek" else None
-        self._endpoint = (settings.endpoint_url or _ENDPOINT).rstrip("/")
+        self._endpoint = settings.endpoint_url or _ENDPOINT
         bucket = quote(settings.bucket, "")
         self._bucket_url = f"{self._endpoint}/storage/v1/b/{bucket}"
         self._upload_url = f"{self._endpoint}/upload/storage/v1/b/{bucket}/o"
@@ -256,7 +254,7 @@ class GCSDriver(Driver):
 
     def url(self, path: str) -> str:
         base = self._settings.public_url
-        return f"{base.rstrip('/') if base else self._media_url}/{_quoted(path, '/~')}"
+        return f"{base or self._media_url}/{_quoted(path, '/~')}"
 
     async def presign(
         self, path: str, *, method: str, expires_in: timedelta, content_type: str | None = None
