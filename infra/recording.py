@@ -7,20 +7,23 @@ created, no cloud and no emulator is asked.
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pulumi.output import Unknown
+from google.protobuf import struct_pb2
+from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks, rpc, settings, stack
 from pulumi.runtime.proto import resource_pb2
-from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from infra.stack import Stack
+
+log = logging.getLogger("tandem.recording")
 
 SECRET: Final = "[secret]"  # noqa: S105 - what hides one
 """What stands in a record where the program gave a secret."""
@@ -98,25 +101,47 @@ def record(
         preview: Whether ids and outputs stay unknown, as before anything exists.
         create: Called for every resource that would be made; gives its outputs, or raises as a cloud would.
     """
-    # a thread and a context of its own: Pulumi keeps its settings, its stack and its event loop in both
+    # a thread and a context of its own: Pulumi keeps its settings, its stack and its event loop in them
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(Context().run, _run, program, selected, _Monitor(preview, create)).result()
+        return pool.submit(Context().run, _run, program, selected, _Monitor(preview, create), preview).result()
 
 
-def _run(program: Callable[[Stack], None], selected: Stack, monitor: _Monitor) -> Recording:
+def _run(program: Callable[[Stack], None], selected: Stack, monitor: _Monitor, preview: bool) -> Recording:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    try:
-        mocks.set_mocks(
-            monitor.mocks, project=selected.project, stack=selected.name, preview=monitor.preview, monitor=monitor
-        )
-        loop.run_until_complete(stack.run_pulumi_func(lambda: program(selected)))
+    # an output that nobody waits for because the program failed: the error itself is raised
+    loop.set_exception_handler(lambda _loop, context: log.debug("%s", context.get("message")))
+
+    def body() -> None:
+        program(selected)
         root = settings.get_root_resource()
         monitor.recording.outputs = dict(root.outputs) if isinstance(root, stack.Stack) else {}
+
+    try:
+        settings.configure(
+            settings.Settings(
+                project=selected.project,
+                stack=selected.name,
+                monitor=monitor,
+                engine=mocks.MockEngine(log),
+                dry_run=preview,
+                root_directory=str(selected.root),
+            )
+        )
+        loop.run_until_complete(stack.run_in_stack(body))
         return monitor.recording
     finally:
-        asyncio.set_event_loop(None)
-        loop.close()
+        _end(loop)
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_until_complete(loop.shutdown_default_executor())
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+    asyncio.set_event_loop(None)
 
 
 class _Mocks(mocks.Mocks):
@@ -141,15 +166,13 @@ class _Monitor(mocks.MockMonitor):
         answer = self._answer(request, request.properties, request.id)
         return resource_pb2.ReadResourceResponse(urn=answer.urn, properties=answer.object)
 
-    def _answer(self, request: Any, properties: Any, adopted: str) -> Any:
-        _ensure_event_loop()  # type: ignore[no-untyped-call] # as in the monitor that this one replaces
-        wire = rpc.deserialize_properties(properties)
+    def _answer(self, request: Any, properties: struct_pb2.Struct, adopted: str) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
         made = Record(
             type=request.type,
             name=request.name,
             urn=urn,
-            inputs=_plain(wire),
+            inputs=_plain(MessageToDict(properties)),
             parent=request.parent,
             provider=request.provider,
             protect=not adopted and request.protect,
@@ -158,11 +181,13 @@ class _Monitor(mocks.MockMonitor):
             adopted=adopted,
         )
         self.recording.records.append(made)
-        outputs: dict[str, Any] = {}
+        state = struct_pb2.Struct()
+        identity = adopted
         if made.custom and not self.preview:
-            outputs = {"arn": f"arn:{made.name}", "keyId": made.name, **(self.create(made) if self.create else {})}
-        identity = adopted or (f"{made.name}-id" if outputs else "")
-        state = _sync_await(rpc.serialize_properties({**outputs, **wire}, {}))
+            identity = adopted or f"{made.name}-id"
+            state.update({"arn": f"arn:{made.name}", "keyId": made.name})
+            state.update(self.create(made) if self.create else {})
+        state.MergeFrom(properties)
         return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=state)
 
 
@@ -174,6 +199,6 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if isinstance(value, Unknown):
+    if value == rpc.UNKNOWN:
         return UNKNOWN
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,83 @@
+"""The program as the Pulumi CLI runs it: by its file, with its configuration as text."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+
+from infra.recording import record
+from infra.stack import Stack
+from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tests.infra.conftest import MakeStack, Run
+
+MAIN = Path(__file__).parents[2] / "infra" / "__main__.py"
+
+
+def as_the_cli_does(stack: Stack) -> None:
+    """Hand the configuration over as the CLI does: objects as JSON with sorted keys, everything as text."""
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for key, value in stack.config.items()
+    }
+    pulumi.runtime.set_all_config(texts)
+    runpy.run_path(str(MAIN), run_name="__main__")
+
+
+def test_the_program_is_short() -> None:
+    assert len(MAIN.read_text().splitlines()) <= 15
+
+
+def test_the_program_reads_its_stack_from_pulumi(make_stack: MakeStack, run: Run) -> None:
+    stack = make_stack("{b: {driver: s3, primary: true}, a: {driver: r2}}", tags={"owner": "media"})
+    here = run(stack)
+    first = stack.contract.read_bytes()
+    there = record(as_the_cli_does, stack)
+    assert stack.contract.read_bytes() == first
+    assert there.outputs == here.outputs
+    assert {made.urn: made.inputs for made in there.records} == {made.urn: made.inputs for made in here.records}
+
+
+def test_a_value_from_the_command_line_counts(make_stack: MakeStack) -> None:
+    stack = make_stack("{a: {driver: s3}}")
+    overridden = Stack(stack.name, stack.project, stack.root, {**stack.config, "aws:region": "eu-north-1"})
+    recording = record(as_the_cli_does, overridden)
+    assert recording.one("a-bucket").inputs["region"] == "eu-north-1"
+
+
+def test_a_wrong_spec_is_an_error_that_pulumi_prints_without_a_traceback(make_stack: MakeStack) -> None:
+    stack = make_stack("{a: {driver: nope}}")
+    with pytest.raises(pulumi.RunError) as raised:
+        record(as_the_cli_does, stack)
+    assert isinstance(raised.value, ConfigError)
+    assert str(raised.value).splitlines() == [
+        "stacks/Pulumi.test.yaml: the storage spec has one problem",
+        "  storage.backends.a.driver: unknown driver 'nope'; allowed: local, s3, gcs, azure, r2, memory",
+    ]
+
+
+def test_configuration_that_is_no_json_is_refused(make_stack: MakeStack) -> None:
+    stack = make_stack("{a: {driver: memory}}")
+    texts: dict[str, Any] = {"tandem:storage": "profile: dev"}
+    with pytest.raises(ConfigError, match="tandem:storage: found 'profile: dev'; allowed: a mapping"):
+        record(as_the_cli_does, Stack(stack.name, stack.project, stack.root, texts))
+
+
+def test_a_program_with_r2_loads_none_of_cloudflares_seven_hundred_types(make_stack: MakeStack) -> None:
+    stack = make_stack("{media: {driver: r2, cors: [{origins: ['https://a.b'], methods: [GET]}]}}")
+    code = (
+        "import sys; from pathlib import Path; from infra.stack import Stack; from infra.recording import record;"
+        "from infra.provision import program;"
+        f"print(len(record(program, Stack.read('test', Path({str(stack.root)!r}))).records));"
+        "print('pulumi_cloudflare' in sys.modules, 'pulumi_aws' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert found.split() == ["5", "False", "False"]
