@@ -43,7 +43,7 @@ class Interpolation:
         working_directory: The same for values that come from outside the document.
         outside: Paths of those values.
         problems: What could not be resolved.
-        references: By path of the value: the text as it stands in the document.
+        references: By path of the value: the references in it, without their defaults.
     """
 
     environ: Mapping[str, str]
@@ -75,7 +75,9 @@ class Interpolation:
             except _UnresolvedError as exc:
                 self.problems.append(Problem(path, *exc.args))
                 return match[0]
-            self.references[path] = text
+            # a default may be a secret: only what was looked up is remembered
+            reference = f"${{file:{match['file']}}}" if match["file"] else f"${{{match['name']}}}"
+            self.references[path] = f"{self.references[path]} {reference}" if path in self.references else reference
             return value
 
         return _TOKEN.sub(replace, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ from runtime.cli.options import (
     Address,
     ConfigFile,
     Json,
+    LocalFile,
     Place,
     StackName,
     StandardStream,
@@ -121,14 +122,24 @@ def _job(source: Place, destination: Place) -> Job:
     """The one copy that is asked for, under the source's name where the destination is a folder."""
     from runtime.cli.transfer import Job  # noqa: PLC0415 - as above
 
-    name = Path(source.path).name if isinstance(source, Address) else source.name if isinstance(source, Path) else ""
-    if isinstance(destination, Address) and (not destination.path or destination.path.endswith("/")):
-        if not name:
-            raise typer.BadParameter(f"{destination} is a folder, and standard input has no name: write the whole path")
-        destination = Address(destination.backend, destination.path + name)
-    elif isinstance(destination, Path) and destination.is_dir():
-        destination /= name
-    return Job(source, destination)
+    name = "" if isinstance(source, StandardStream) else PurePath(source.path).name
+    target: Address | Path | StandardStream
+    if isinstance(destination, Address):
+        target = destination
+        if not destination.path or destination.path.endswith("/"):
+            target = Address(destination.backend, destination.path + _needed(name, destination))
+    elif isinstance(destination, LocalFile):
+        folder = destination.folder or destination.path.is_dir()
+        target = destination.path / _needed(name, destination) if folder else destination.path
+    else:
+        target = destination
+    return Job(source.path if isinstance(source, LocalFile) else source, target)
+
+
+def _needed(name: str, folder: Place) -> str:
+    if not name:
+        raise typer.BadParameter(f"{folder} is a folder, and the source has no name: write the whole path")
+    return name
 
 
 async def _jobs(stores: Mapping[str, BlobStore], source: Place, destination: Place) -> AsyncIterator[Job | _Refused]:
@@ -145,16 +156,16 @@ async def _jobs(stores: Mapping[str, BlobStore], source: Place, destination: Pla
                 target = (
                     _under(destination, info.path.removeprefix(folder))
                     if isinstance(destination, Address)
-                    else file_below(Path(str(destination)), info.path, folder)
+                    else file_below(Path(str(destination)), info.path, folder)  # a folder: `_check` saw to it
                 )
             except StorageError as exc:
                 yield _Refused(origin, exc)
             else:
                 yield Job(origin, target, info.size, info)
-    elif isinstance(source, Path) and isinstance(destination, Address):
-        for file in _files(source):
+    elif isinstance(source, LocalFile) and isinstance(destination, Address):
+        for file in _files(source.path):
             count += 1
-            yield Job(file, _under(destination, file.relative_to(source).as_posix()), file.stat().st_size)
+            yield Job(file, _under(destination, file.relative_to(source.path).as_posix()), file.stat().st_size)
     if not count:
         raise NotFoundError("nothing is below it", path=str(source))
 

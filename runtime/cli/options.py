@@ -31,6 +31,16 @@ class Address(NamedTuple):
         return f"{self.backend}:{self.path}"
 
 
+class LocalFile(NamedTuple):
+    """A path on this machine, and whether it was written as a folder: with a slash at its end."""
+
+    path: Path
+    folder: bool = False
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
 class StandardStream:
     """``-``: standard input or output, whichever is meant."""
 
@@ -38,7 +48,7 @@ class StandardStream:
         return "-"
 
 
-Place = Address | Path | StandardStream
+Place = Address | LocalFile | StandardStream
 
 
 def parse_address(text: str) -> Address:
@@ -54,7 +64,9 @@ def parse_place(text: str) -> Place:
     if text == "-":
         return StandardStream()
     match = _ADDRESS.fullmatch(text)
-    return Address(match["backend"], match["path"]) if match else Path(text)
+    if match:
+        return Address(match["backend"], match["path"])
+    return LocalFile(Path(text), folder=text.endswith("/"))
 
 
 def parse_range(text: str) -> tuple[int, int | None]:

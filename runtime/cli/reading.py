@@ -39,7 +39,7 @@ def ls(
             help="What to list: every object whose path starts with it. Without it, the backends.",
             parser=parse_address,
             autocompletion=complete_backends,
-            metavar="[BACKEND:PREFIX]",
+            metavar="BACKEND:PREFIX",
             show_default=False,
         ),
     ] = None,

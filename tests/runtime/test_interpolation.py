@@ -104,6 +104,14 @@ def test_files_of_values_from_outside_start_at_the_working_directory(tmp_path: P
     assert interpolation.references == {"a.from_variable[0]": "${file:key}", "a.from_file": "${file:key}"}
 
 
+def test_references_are_remembered_without_their_defaults(tmp_path: Path) -> None:
+    interpolation = Interpolation({}, tmp_path, tmp_path)
+
+    interpolation.resolve({"a": ["x", "${A:hunter2}/${B:}"]})
+
+    assert interpolation.references == {"a[1]": "${A} ${B}"}
+
+
 @given(st.text())
 def test_escaped_text_comes_back_as_it_was(text: str) -> None:
     environ: Mapping[str, str] = {}

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from runtime.cli.app import build_app
 from runtime.errors import ConfigError
 from runtime.loading import load_config
 
@@ -342,3 +344,22 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
         "storage.backends.b.driver",
         "storage.backends.c.transfer.concurrency",
     }
+
+
+@each
+def test_wrong_config_ends_the_command_with_code_2_and_one_message(
+    wrong: WrongConfig, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in wrong.environ.items():
+        monkeypatch.setenv(name, value)
+    app = build_app(plug_ins=[])
+
+    result = CliRunner().invoke(app, ["ls", "a:", "--config", str(config_file)])
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {config_file}: ")
+    assert wrong.message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert SECRET not in result.stderr
+    assert list(config_file.parent.iterdir()) == [config_file], "nothing is written"
