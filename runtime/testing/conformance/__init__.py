@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.testing.conformance.atomicity import Atomicity
+from runtime.testing.conformance.conditions import Conditions
 from runtime.testing.conformance.copying import Copying
 from runtime.testing.conformance.deleting import Deleting
 from runtime.testing.conformance.errors import Errors
@@ -64,7 +65,19 @@ __all__ = ["BlobStoreConformance", "conformance_tests", "emptied", "excused"]
 
 
 class BlobStoreConformance(
-    Reading, Streaming, Writing, Atomicity, Options, Listing, Copying, Deleting, Paths, Presigning, Errors, Lifecycle
+    Reading,
+    Streaming,
+    Writing,
+    Atomicity,
+    Options,
+    Conditions,
+    Listing,
+    Copying,
+    Deleting,
+    Paths,
+    Presigning,
+    Errors,
+    Lifecycle,
 ):
     """All conformance tests; subclass it with a fixture ``store``, see `runtime.testing.conformance`.
 

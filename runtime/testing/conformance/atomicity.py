@@ -14,17 +14,15 @@ from runtime.testing.conformance.suite import Suite
 from runtime.testing.conformance.support import (
     KIB,
     BrokenSourceError,
-    Watched,
     async_pieces,
     broken_async_pieces,
     broken_pieces,
     digits,
     in_parallel,
-    part_size,
     paths_of,
     payload,
-    through,
 )
+from runtime.testing.conformance.watching import Watched, part_size, through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,7 +8,8 @@ import pytest
 
 from runtime.errors import InvalidPathError, NotFoundError
 from runtime.testing.conformance.suite import Suite
-from runtime.testing.conformance.support import fill, part_size, paths_of, payload
+from runtime.testing.conformance.support import fill, paths_of, payload
+from runtime.testing.conformance.watching import part_size
 
 if TYPE_CHECKING:
     from runtime.store import BlobStore

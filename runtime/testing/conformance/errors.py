@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from runtime.errors import NotFoundError, PermissionDeniedError, StorageError, StorageUnavailableError
 from runtime.store import BlobStore
 from runtime.testing.conformance.suite import Suite
-from runtime.testing.conformance.support import Watched, through
+from runtime.testing.conformance.watching import Watched, through
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,7 @@ from runtime.health import HealthStatus
 from runtime.protocols import BlobStoreProtocol
 from runtime.store import BlobStore
 from runtime.testing.conformance.suite import Suite
-from runtime.testing.conformance.support import Watched, through
+from runtime.testing.conformance.watching import Watched, through
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,8 @@ import pytest
 
 from runtime.errors import InvalidOptionError, InvalidPathError, NotFoundError, StorageError
 from runtime.testing.conformance.suite import Suite
-from runtime.testing.conformance.support import KIB, MIB, Watched, digits, payload, through
+from runtime.testing.conformance.support import KIB, MIB, digits, payload
+from runtime.testing.conformance.watching import Watched, through
 
 if TYPE_CHECKING:
     from runtime.store import BlobStore

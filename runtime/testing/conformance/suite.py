@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from runtime.store import BlobStore
-from runtime.testing.conformance.support import Response, send_http, through
+from runtime.testing.conformance.support import Response, send_http
+from runtime.testing.conformance.watching import through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.testing.conformance.suite import Suite
-from runtime.testing.conformance.support import (
-    Watched,
-    async_pieces,
-    in_parallel,
-    part_size,
-    paths_of,
-    payload,
-    sync_pieces,
-    through,
-)
+from runtime.testing.conformance.support import async_pieces, in_parallel, paths_of, payload, sync_pieces
+from runtime.testing.conformance.watching import Watched, part_size, through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
