@@ -114,7 +114,9 @@ class Deployment:
             return self._custom(goal, old) if goal.entry.custom else self._component(goal, old)
         except BaseException as exc:
             self.fail(exc, f"while handling {goal.entry.type} {goal.entry.name!r} ({goal.urn})")
-            raise
+            if isinstance(exc, Exception):
+                raise
+            raise StoppedError(f"{goal.urn} was interrupted") from exc  # an event loop does not survive the original
 
     def look_up(self, entry: Entry) -> Outcome:
         """A resource that the program only reads (``Bucket.get``)."""

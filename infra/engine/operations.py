@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from infra.engine.connections import Connections
     from infra.engine.planning import Goal
+    from infra.engine.providers.base import StandIn
     from infra.engine.state import Entry, StateFile
 
 LOST: Final = "was gone from the server"
@@ -148,7 +150,7 @@ class Operations:
         self.record(begin=entry, drop=[gone.urn] if gone else [])
         request = wire_protocol.CreateRequest(goal.urn, goal.inputs, 0, self._preview)
         try:
-            with self._connections.reaching(provider):
+            with self._writing(provider):
                 answer = provider.create_now(request)
         except AlreadyExistsError:
             self.record(abandon=entry)  # what is there is not ours: never take it over later
@@ -165,7 +167,7 @@ class Operations:
         provider = self._connections.of(goal.entry)
         olds = wire_map(live.outputs, live.secrets)
         request = wire_protocol.UpdateRequest(goal.urn, live.id, olds, goal.inputs, 0, [], self._preview)
-        with self._connections.reaching(provider):
+        with self._writing(provider):
             answer = provider.update_now(request)
         made = _answered(goal.entry, answer.properties, live.id)
         self.keep(found.recorded, made)
@@ -179,6 +181,10 @@ class Operations:
         request = wire_protocol.DeleteRequest(entry.urn, entry.id, wire_map(entry.outputs, entry.secrets), 0)
         with self._connections.reaching(provider):
             provider.delete_now(request)
+
+    def _writing(self, provider: StandIn) -> AbstractContextManager[None]:
+        """Around a call that asks the server for something, which those of a preview do not."""
+        return nullcontext() if self._preview else self._connections.reaching(provider)
 
     def left_behind(self, begun: Entry) -> Entry | None:
         """What an interrupted creation left on the server, to be deleted; in a preview that is not looked for."""

@@ -166,7 +166,7 @@ def refuse_protected(entries: Iterable[Entry], verb: str) -> None:
         raise ConfigError(
             f"{len(problems)} protected resource{'s' if len(problems) > 1 else ''} would be {verb}; nothing was {verb}",
             problems=problems,
-            hint="if that is meant: set protect=False in the program, run `up` once, then do it again",
+            hint="to do it anyway, take the protection away first (protect=False; in a spec profile: dev) by `up`",
         )
 
 

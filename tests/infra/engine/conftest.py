@@ -1,0 +1,189 @@
+"""A toy cloud in memory behind a real stand-in provider, and fixtures for engines that run on it or on MiniStack."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
+
+import pulumi
+import pytest
+
+from infra.engine import Action, connections
+from infra.engine.embedded import EmbeddedEngine
+from infra.engine.providers import stand_in
+from infra.engine.providers.base import Created, Handler, Live, StandIn
+from infra.engine.providers.loopback import require_loopback
+from infra.stack import Stack
+from runtime.errors import AlreadyExistsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from infra.engine import Result, Step
+
+
+@dataclass
+class Toys:
+    """The cloud: things by name, a diary of calls, and what shall go wrong."""
+
+    things: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    broken: dict[str, BaseException] = field(default_factory=dict)
+    slow: dict[str, threading.Event] = field(default_factory=dict)
+    down: bool = False
+
+    def call(self, verb: str, name: str) -> None:
+        if self.down:
+            raise ConnectionRefusedError("no answer")
+        self.calls.append(f"{verb} {name}")
+        event = self.slow.get(f"{verb} {name}")
+        if event is not None:
+            assert event.wait(30), "the test never let this call go on"
+        error = self.broken.get(f"{verb} {name}")
+        if error is not None:
+            raise error
+
+
+class ThingHandler(Handler[Toys]):
+    type_name = "toy:index:Thing"
+    required = names = frozenset({"name"})
+    held = frozenset({"name", "size", "labels", "kind", "password"})
+    kept: ClassVar = {"shade": "toys have no colours", "mode": None}
+    replace = frozenset({"name", "kind"})
+
+    def create(self, inputs: dict[str, Any]) -> Created:
+        name = inputs["name"]
+        if name in self.cloud.things:
+            raise AlreadyExistsError(f"thing {name!r} exists already")
+        self.cloud.call("begin", name)
+        self.cloud.things[name] = {key: value for key, value in inputs.items() if key in self.held}
+        self.cloud.call("create", name)
+        return Created(name, {"receipt": f"receipt of {name}"})
+
+    def read(self, resource_id: str, state: dict[str, Any]) -> Live | None:
+        del state
+        self.cloud.call("read", resource_id)
+        thing = self.cloud.things.get(resource_id)
+        return Live(dict(thing), {"address": f"toy://{resource_id}"}) if thing is not None else None
+
+    def update(self, resource_id: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+        del old
+        self.cloud.call("update", resource_id)
+        self.cloud.things[resource_id] = {key: value for key, value in new.items() if key in self.held}
+
+    def delete(self, resource_id: str, state: dict[str, Any]) -> None:
+        del state
+        self.cloud.call("delete", resource_id)
+        self.cloud.things.pop(resource_id, None)
+
+
+class ToyProvider(StandIn):
+    name = "toy"
+    handlers = (ThingHandler,)
+    cloud: ClassVar[Toys]
+
+    def connect(self, settings: dict[str, Any]) -> Toys:
+        require_loopback(settings.get("url"), "toy:Provider url")
+        return self.cloud
+
+
+class Thing(pulumi.CustomResource):
+    address: pulumi.Output[str]
+    receipt: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        provider: pulumi.ProviderResource | None,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        physical: str | None = None,
+        **props: Any,
+    ) -> None:
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=provider))
+        asked = {"name": physical or name, **props, "address": None, "receipt": None}
+        super().__init__("toy:index:Thing", name, asked, opts)
+
+
+Declaration = Callable[[pulumi.ProviderResource], Thing]
+
+
+class Play:
+    """Runs programs of things in one stack."""
+
+    def __init__(self, stack: Stack, toys: Toys) -> None:
+        self.stack = stack
+        self.toys = toys
+        self.url = "http://127.0.0.1:9"
+        self.seen: list[Step] = []
+
+    @staticmethod
+    def thing(name: str, opts: pulumi.ResourceOptions | None = None, **props: Any) -> Declaration:
+        """Declare a thing, later, with the provider of the program."""
+        return lambda provider: Thing(name, provider, opts, **props)
+
+    @staticmethod
+    def resource(name: str, provider: pulumi.ProviderResource | None, *args: Any, **props: Any) -> Thing:
+        """A thing, now; its physical name may be another one."""
+        return Thing(name, provider, *args, **props)
+
+    @staticmethod
+    def actions(result: Result) -> dict[str, str]:
+        """What happened to things, by name."""
+        return {step.name: step.action.value for step in result.steps if step.type == ThingHandler.type_name}
+
+    @staticmethod
+    def news(result: Result) -> list[str]:
+        """Everything that was not left as it is, the stack and its components included."""
+        return sorted(f"{step.action} {step.name}" for step in result.steps if step.action is not Action.SAME)
+
+    def provider(self, **props: Any) -> pulumi.ProviderResource:
+        return pulumi.ProviderResource("toy", "toys", {"url": self.url, **props})
+
+    def engine(self, *declare: Declaration) -> EmbeddedEngine:
+        def program() -> None:
+            provider = self.provider()
+            for one in declare:
+                one(provider)
+
+        return EmbeddedEngine(program)
+
+    def up(self, *declare: Declaration) -> Result:
+        return self.engine(*declare).up(self.stack, self.seen.append)
+
+    def preview(self, *declare: Declaration) -> Result:
+        return self.engine(*declare).preview(self.stack, self.seen.append)
+
+    def destroy(self) -> Result:
+        return EmbeddedEngine().destroy(self.stack, self.seen.append)
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> Toys:
+    toys = Toys()
+    monkeypatch.setattr(ToyProvider, "cloud", toys, raising=False)
+    monkeypatch.setattr(connections, "stand_in", lambda name: ToyProvider() if name == "toy" else stand_in(name))
+    return toys
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    monkeypatch.delenv("TANDEM_STATE", raising=False)
+    return Stack("test", "tandem", tmp_path, {"tandem:emulators": {"aws": "ministack"}, "aws:region": "eu-west-1"})
+
+
+@pytest.fixture
+def play(stack: Stack, toys: Toys) -> Iterator[Play]:
+    before = set(threading.enumerate())
+    yield Play(stack, toys)
+    assert set(threading.enumerate()) <= before, "a run left threads behind"
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses on the session's server."""
+    return f"t{uuid4().hex[:12]}"
