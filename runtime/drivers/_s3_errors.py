@@ -14,7 +14,6 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from lxml import etree
-from obstore.exceptions import AlreadyExistsError as ObstoreAlreadyExists
 from obstore.exceptions import BaseError
 from obstore.exceptions import UnauthenticatedError as ObstoreUnauthenticated
 
@@ -45,7 +44,7 @@ _PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, recove
 
 _KINDS: Final[dict[type[StorageError], str]] = {
     NotFoundError: "NoSuchBucket NoSuchKey NoSuchUpload NoSuchVersion NotFound",
-    AlreadyExistsError: "",
+    AlreadyExistsError: "FileAlreadyExists ObjectAlreadyExists",
     PreconditionFailedError: "PreconditionFailed",
     PermissionDeniedError: (
         "AccessDenied AccessForbidden AccountProblem AllAccessDisabled Forbidden InvalidPayer NotSignedUp "
@@ -56,7 +55,11 @@ _KINDS: Final[dict[type[StorageError], str]] = {
         "InvalidSecurity InvalidToken MissingAuthenticationToken MissingSecurityHeader RequestExpired "
         "RequestTimeTooSkewed SignatureDoesNotMatch TokenRefreshRequired Unauthorized UnauthorizedAccess"
     ),
-    InvalidPathError: "InvalidObjectName InvalidURI KeyTooLongError XMinioInvalidObjectName",
+    # versitygw and MinIO keep objects as files: no object can be where another one's folder is
+    InvalidPathError: (
+        "DirectoryObjectContainsData ExistingObjectIsDirectory InvalidObjectName InvalidURI KeyTooLongError "
+        "ObjectParentIsFile XMinioInvalidObjectName XMinioObjectExistsAsDirectory XMinioParentIsObject"
+    ),
     ChecksumMismatchError: (
         "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch ContentSHA256Mismatch"
     ),
@@ -200,9 +203,7 @@ def from_obstore(error: Exception) -> ServiceError:
     status = re.search(r"\bstatus: (\d{3})\b", debug)
     code, message, request_id = error_fields(shown[shown.find("<") :].encode() if "<" in shown else b"")
     kind: type[StorageError] | None = None
-    if isinstance(error, ObstoreAlreadyExists):
-        kind = AlreadyExistsError
-    elif status is None:
+    if status is None:
         kind = _without_answer(error, debug)
         message = message or f"no usable answer from the service: {_reason(debug)}"
     return ServiceError(int(status[1]) if status else None, code, message, request_id=request_id, kind=kind)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+from urllib.request import getproxies
 
 import aiohttp
 from aiohttp.payload import Payload
@@ -198,7 +199,7 @@ class Requests:
                 connector=aiohttp.TCPConnector(limit=0),  # the portable type limits, once
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS),
                 skip_auto_headers=("Content-Type", "Accept-Encoding"),
-                trust_env=True,
+                trust_env=bool(getproxies()),  # else aiohttp reads ~/.netrc in a thread, twice for every request
                 **options,
             )
         return self._session
