@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -62,6 +63,35 @@ class Home:
     def identity(self, name: str) -> str:
         """ARN of ``role/app``; an ARN stays as it is."""
         return name if name.startswith("arn:") else f"arn:{self.partition}:iam::{self.account}:{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRules:
+    """What a bucket's policy has to say.
+
+    Attributes:
+        tls_only: Only TLS 1.2 and newer comes in.
+        presign_max_age: Age at which presigned URLs end; None for their own expiry.
+        grants: ARN of each identity and what it may do.
+        public: Anybody may read objects.
+    """
+
+    tls_only: bool
+    presign_max_age: timedelta | None = None
+    grants: Sequence[tuple[str, Sequence[str]]] = ()
+    public: bool = False
+
+
+def bucket_policy(bucket: str, rules: BucketRules) -> str | None:
+    """The policy of the bucket with this ARN; None when there is nothing to say."""
+    statements: list[Statement] = deny_plain_http(bucket) if rules.tls_only else []
+    if rules.presign_max_age is not None:
+        statements.append(deny_old_signatures(bucket, rules.presign_max_age // timedelta(milliseconds=1)))
+    for index, (identity, access) in enumerate(rules.grants):
+        statements += allow_bucket_access(index, identity, access, bucket)
+    if rules.public:
+        statements.append(allow_public_reads(bucket))
+    return canonical(statements) if statements else None
 
 
 def canonical(statements: Iterable[Statement]) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import pulumi
 
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import pulumi
 
     from infra.endpoints import Endpoint
     from infra.stack import Stack
@@ -68,12 +68,19 @@ class Context:
         """How the contract refers to a secret in a file: relative to itself, so that a checkout can move."""
         return f"${{file:{os.path.relpath(file, self.stack.directory)}}}"
 
+    def key_references(self, endpoint: Endpoint) -> dict[str, str]:
+        """The emulator's key pair as the contract has it."""
+        return {
+            "access_key": self.reference(endpoint.access_key_file),
+            "secret_key": self.reference(endpoint.secret_key_file),
+        }
+
     def owner_tags(self, backend: str, tags: Mapping[str, str]) -> dict[str, str]:
         """The tags of a backend's resources: whose they are, then the spec's own."""
         ours = {"tandem:project": self.stack.project, "tandem:stack": self.stack.name, "tandem:backend": backend}
         return {**self.tags, **tags, **ours}
 
-    def options(self, provider: str | None, **options: Any) -> dict[str, Any]:
-        """Resource options of a component, with the explicit provider where there is one."""
+    def options(self, provider: str | None) -> pulumi.ResourceOptions:
+        """Options of a component: the explicit provider of its children, where there is one."""
         explicit = self.providers.get(provider) if provider else None
-        return {**options, "providers": [explicit]} if explicit else options
+        return pulumi.ResourceOptions(providers=[explicit] if explicit else None)

@@ -90,9 +90,7 @@ class Bucket(pulumi.ComponentResource):
     """
 
     def __init__(self, spec: Spec, context: Context) -> None:
-        super().__init__(
-            "tandem:storage:R2Bucket", spec.name, {}, pulumi.ResourceOptions(**context.options(spec.provider))
-        )
+        super().__init__("tandem:storage:R2Bucket", spec.name, {}, context.options(spec.provider))
         self.resources: list[pulumi.CustomResource] = []
         self._name = spec.name
         bucket = bucket_name(spec, context)
@@ -142,14 +140,13 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     """The backend as the contract has it; its keys come from ``<NAME>_ACCESS_KEY`` and ``<NAME>_SECRET_KEY``."""
     endpoint = context.endpoint("cloudflare")
     if endpoint is not None:
-        url = endpoint.url
-        keys = (context.reference(endpoint.access_key_file), context.reference(endpoint.secret_key_file))
+        url, keys = endpoint.url, context.key_references(endpoint)
     else:
         url = endpoint_url(context.account("cloudflare", spec.emulated_account), spec.jurisdiction)
         variable = spec.name.upper().replace("-", "_")
-        keys = (f"${{{variable}_ACCESS_KEY}}", f"${{{variable}_SECRET_KEY}}")
+        keys = {key: f"${{{variable}_{key.upper()}}}" for key in ("access_key", "secret_key")}
     settings: dict[str, Any] = {"bucket": bucket_name(spec, context), "endpoint_url": url}
-    settings |= {"access_key": keys[0], "secret_key": keys[1], "public_url": spec.public_url}
+    settings |= {**keys, "public_url": spec.public_url}
     if endpoint is not None and endpoint.region:
         settings["region"] = endpoint.region  # an S3 emulator redirects what is signed for R2's `auto`
     return spec.named(StorageR2Config(**settings), capabilities=("presign",))

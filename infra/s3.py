@@ -16,16 +16,7 @@ from pulumi_aws import kms, s3
 from pydantic import AfterValidator, Field
 
 from infra import naming
-from infra.aws import (
-    Home,
-    Statement,
-    allow_bucket_access,
-    allow_public_reads,
-    canonical,
-    deny_old_signatures,
-    deny_plain_http,
-    key_policy,
-)
+from infra.aws import BucketRules, Home, bucket_policy, key_policy
 from infra.backend import BackendSpec
 from infra.fields import Duration, wrong
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageS3Config
@@ -95,9 +86,7 @@ class Bucket(pulumi.ComponentResource):
     """
 
     def __init__(self, spec: Spec, context: Context) -> None:
-        super().__init__(
-            "tandem:storage:S3Bucket", spec.name, {}, pulumi.ResourceOptions(**context.options(spec.provider))
-        )
+        super().__init__("tandem:storage:S3Bucket", spec.name, {}, context.options(spec.provider))
         self.resources: list[pulumi.CustomResource] = []
         self._spec, self._dev = spec, context.dev
         self._name, self._home = bucket_name(spec, context), home(spec, context)
@@ -106,16 +95,13 @@ class Bucket(pulumi.ComponentResource):
         self._access()
         self._encryption()
         if spec.versioning is not None:
-            status = s3.BucketVersioningVersioningConfigurationArgs(
-                status="Enabled" if spec.versioning else "Suspended"
-            )
-            self._set(s3.BucketVersioning, "versioning", versioning_configuration=status)
+            self._set(s3.BucketVersioning, "versioning", versioning_configuration=_versioning(spec.versioning))
         if rules := _lifecycle_rules(spec):
             self._set(s3.BucketLifecycleConfiguration, "lifecycle", rules=rules)
         if spec.cors:
             self._set(s3.BucketCorsConfiguration, "cors", cors_rules=_cors_rules(spec))
-        if statements := policy_statements(spec, context):
-            self._set(s3.BucketPolicy, "policy", policy=canonical(statements))
+        if policy := _policy(spec, context):
+            self._set(s3.BucketPolicy, "policy", policy=policy)
         self.register_outputs({"bucket": self._name})
 
     def _bucket(self) -> None:
@@ -125,8 +111,8 @@ class Bucket(pulumi.ComponentResource):
                 s3.Bucket.get(f"{self._spec.name}-bucket", self._name, opts, region=self._home.region)
             )
             return
-        destroy = bool(self._spec.force_destroy)
-        self._set(s3.Bucket, "bucket", protect=not self._dev, force_destroy=destroy, tags=self._tags)
+        gone = bool(self._spec.force_destroy)
+        self._set(s3.Bucket, "bucket", protect=not self._dev, force_destroy=gone, tags=self._tags)
 
     def _access(self) -> None:
         if self._spec.existing and not self._spec.public:
@@ -194,14 +180,16 @@ class Bucket(pulumi.ComponentResource):
 
 
 def provision(spec: Spec, context: Context) -> Bucket:
-    """Make the backend's bucket; says so where an emulator can not have what the cloud gets."""
-    if not _tls(context) and not spec.existing:
-        pulumi.log.info(f"{spec.name}: the TLS-only policy is left out, this stack's S3 server speaks plain http")
+    """Make the backend's bucket."""
     return Bucket(spec, context)
 
 
 def provider(endpoint: Endpoint) -> aws.Provider:
     """The provider of an emulated stack: its S3 and KMS are at *endpoint*, and no AWS is ever asked."""
+    if not _speaks_tls(endpoint):
+        # once for each run that changes something: `tandem up` previews first
+        say = pulumi.log.info if pulumi.runtime.is_dry_run() else pulumi.log.warn
+        say("the TLS-only policy of S3 buckets is left out: the emulator of this stack speaks plain http")
     return aws.Provider(
         "aws",
         region=endpoint.region,
@@ -219,23 +207,12 @@ def provider(endpoint: Endpoint) -> aws.Provider:
 def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     """The backend as the contract has it."""
     endpoint = context.endpoint("aws")
-    keys: dict[str, Any] = {}
+    settings: dict[str, Any] = {"bucket": bucket_name(spec, context), "region": spec.region}
+    settings |= {"public_url": spec.public_url, "encryption": _encryption(spec, context)}
     if endpoint is not None:
-        keys = {
-            "endpoint_url": endpoint.url,
-            "access_key": context.reference(endpoint.access_key_file),
-            "secret_key": context.reference(endpoint.secret_key_file),
-        }
-    settings = StorageS3Config(
-        bucket=bucket_name(spec, context),
-        region=spec.region,
-        public_url=spec.public_url,
-        encryption=_encryption(spec, context),
-        **keys,
-    )
-    return spec.named(
-        settings, capabilities=["presign", *(["tls_only"] if _tls(context) and not spec.existing else [])]
-    )
+        settings |= {"endpoint_url": endpoint.url, **context.key_references(endpoint)}
+    capabilities = ["presign", "tls_only"] if _rules(spec, context).tls_only else ["presign"]
+    return spec.named(StorageS3Config(**settings), capabilities=capabilities)
 
 
 def bucket_name(spec: Spec, context: Context) -> str:
@@ -249,24 +226,23 @@ def home(spec: Spec, context: Context) -> Home:
     return Home(spec.region, context.account("aws", spec.emulated_account))
 
 
-def policy_statements(spec: Spec, context: Context) -> list[Statement]:
-    """The bucket's policy. On an existing bucket only what the spec declares, or nothing at all."""
+def _policy(spec: Spec, context: Context) -> str | None:
+    return bucket_policy(home(spec, context).bucket(bucket_name(spec, context)), _rules(spec, context))
+
+
+def _rules(spec: Spec, context: Context) -> BucketRules:
     where = home(spec, context)
-    bucket = where.bucket(bucket_name(spec, context))
-    statements: list[Statement] = []
-    if _tls(context) and (not spec.existing or spec.grants or spec.public):
-        statements += deny_plain_http(bucket)
-    if spec.presign_max_age is not None:
-        statements.append(deny_old_signatures(bucket, spec.presign_max_age // timedelta(milliseconds=1)))
-    for index, grant in enumerate(spec.grants):
-        statements += allow_bucket_access(index, where.identity(grant.to), grant.access, bucket)
-    if spec.public:
-        statements.append(allow_public_reads(bucket))
-    return statements
+    # on an existing bucket only what the spec declares: a policy replaces the one that is there
+    declared = not spec.existing or bool(spec.grants) or spec.public or spec.presign_max_age is not None
+    return BucketRules(
+        tls_only=declared and _speaks_tls(context.endpoint("aws")),
+        presign_max_age=spec.presign_max_age,
+        grants=[(where.identity(grant.to), grant.access) for grant in spec.grants],
+        public=spec.public,
+    )
 
 
-def _tls(context: Context) -> bool:
-    endpoint = context.endpoint("aws")
+def _speaks_tls(endpoint: Endpoint | None) -> bool:
     # a policy that denies plain http would lock everybody out of an emulator that speaks nothing else
     return endpoint is None or endpoint.url.startswith("https://")
 
@@ -278,6 +254,11 @@ def _encryption(spec: Spec, context: Context) -> EncryptionConfig:
     # the alias, because a key's own id is not known before it exists
     made = home(spec, context).alias(bucket_name(spec, context)) if found.customer_key else None
     return EncryptionConfig(enabled=True, type=found.type, kms_key_id=found.kms_key_id or made)
+
+
+def _versioning(wanted: bool) -> s3.BucketVersioningVersioningConfigurationArgs:
+    # not "Disabled": S3 takes that only for a bucket that never had versions
+    return s3.BucketVersioningVersioningConfigurationArgs(status="Enabled" if wanted else "Suspended")
 
 
 def _lifecycle_rules(spec: Spec) -> list[s3.BucketLifecycleConfigurationRuleArgs]:

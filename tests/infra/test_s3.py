@@ -372,15 +372,24 @@ def test_an_emulated_stack_has_one_provider_that_asks_no_aws(emulated: Stack, ru
     assert used == {f"{provider.urn}::{provider.name}-id"}
 
 
-def test_an_emulated_stack_leaves_tls_only_out_and_says_so(
-    emulated: Stack, run: Run, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+def test_an_emulated_stack_leaves_tls_only_out_and_says_so_once(
+    emulated: Stack, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO"):
-        recording = run(emulated)
+    recording = run(emulated)
     assert "avatars-policy" not in names(recording)
     backend = recording.outputs["storage"]["storage"]["backends"][0]
     assert "tls_only" not in backend["expect"]["capabilities"]
-    assert "avatars: the TLS-only policy is left out" in caplog.text + capfd.readouterr().err
+    said = [record for record in caplog.records if "TLS-only policy" in record.message]
+    assert [record.levelname for record in said] == ["WARNING"]
+
+
+def test_an_emulator_that_speaks_tls_gets_the_whole_policy(
+    make_stack: MakeStack, emulate: Callable[..., None], run: Run
+) -> None:
+    emulators: dict[str, Any] = {"tandem:emulators": {"aws": "moto"}}
+    stack = make_stack("{avatars: {driver: s3}}", profile="dev", **emulators)
+    emulate(stack, url="https://127.0.0.1:4566")
+    assert set(statements(run(stack))) == {"DenyPlainHttp", "DenyOldTls"}
 
 
 def test_an_emulated_stacks_contract_refers_to_key_files(emulated: Stack, run: Run) -> None:
