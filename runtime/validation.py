@@ -40,6 +40,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[object, int] = {}
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int):
                 continue
@@ -224,30 +226,21 @@ def found_keys(node: Any, wanted: Callable[[str], bool], location: Location = ()
             yield from found_keys(value, wanted, (*location, key))
 
 
-def problems_of(
-    error: ValidationError,
-    document: Any,
-    root: str = "",
-    fields: Mapping[str, Sequence[str]] | None = None,
-    model: type[BaseModel] | None = None,
-) -> list[Problem]:
+def problems_of(error: ValidationError, document: Any, *, model: type[BaseModel]) -> list[Problem]:
     """What pydantic found wrong, as problems with full paths.
 
     Args:
-        error: What a model's validation raised.
-        document: The document that was validated, to call list entries by their names.
-        root: Path of the document inside the file (``storage``).
-        fields: Allowed keys by path, to suggest the right spelling of an unknown one.
-        model: The model that validated it: the allowed keys are read off its fields instead.
+        error: What the model's validation raised.
+        document: The document as it was written: list entries are called by their names, and wrong values are
+            repeated from it, so that a message never holds what a reference gave.
+        model: The model: the keys that it allows are suggested for one that it does not.
     """
     problems = []
     for item in error.errors(include_url=False, include_input=False):
         location = item["loc"]
-        path = ".".join(part for part in (root, dotted(location, document)) if part)
-        parent, _, key = path.rpartition(".")
+        path = dotted(location, document)
         if item["type"] == "extra_forbidden":
-            known = keys_at(model, location[:-1]) if model else (fields or {}).get(parent, ())
-            problems.append(Problem(path, *_unknown_key(key, known)))
+            problems.append(Problem(path, *_unknown_key(str(location[-1]), keys_at(model, location[:-1]))))
         elif item["type"] == "missing":
             problems.append(Problem(path, "is required"))
         else:
