@@ -55,7 +55,8 @@ class Result:
         steps: Every resource once, in the order in which it was handled.
         outputs: The stack's outputs; in a preview those that are known already.
         duration: Seconds.
-        unheld: By URN, the properties that the emulator can not hold and that live in the state only.
+        unheld: By URN, the properties that the emulator can not hold and that live in the state only, each with the
+            reason: ``jurisdiction: the emulator keeps everything on this machine``.
     """
 
     steps: tuple[Step, ...]

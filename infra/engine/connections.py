@@ -91,7 +91,7 @@ class Connections:
                 raise
             error = StorageUnavailableError(
                 f"the emulator of the {provider.name} provider does not answer: {exc}",
-                hint="start it with `tandem emulators up`",
+                hint="start it with `tandem emulators up`; after that `up` finds it at its new address",
             )
             with self._lock:
                 self._down[id(provider)] = error

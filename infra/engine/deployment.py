@@ -167,6 +167,10 @@ class Deployment:
 
     def _custom(self, goal: Goal, old: Entry | None) -> Outcome:
         self._connections.of(goal.entry)  # refuses a default provider before anything is asked of anyone
+        if old is not None and old.provider != goal.entry.provider:
+            old = replace(
+                old, provider=goal.entry.provider
+            )  # renamed in the program: the recorded one may be long gone
         self._operations.check(goal, old)
         found = self._find(goal, old)
         if found is None or found.live is None:

@@ -203,6 +203,20 @@ def test_ignored_change_is_left_as_it_is(play: Play, toys: Toys) -> None:
     assert toys.things["a"] == {"name": "a", "size": 5, "labels": {"k": "w"}}
 
 
+def test_renamed_provider_keeps_its_resources(play: Play, toys: Toys) -> None:
+    play.up(play.thing("a"))
+    toys.calls.clear()
+
+    def program() -> None:
+        play.thing("a")(pulumi.ProviderResource("toy", "others", {"url": play.url}))
+
+    result = EmbeddedEngine(program).up(play.stack)
+
+    assert play.news(result) == ["create others", "delete toys"]
+    assert toys.calls == ["read a"]
+    assert play.news(EmbeddedEngine(program).up(play.stack)) == []
+
+
 def test_components_are_recorded_and_call_nobody(play: Play) -> None:
     class Box(pulumi.ComponentResource):
         def __init__(self, provider: pulumi.ProviderResource) -> None:
