@@ -154,6 +154,7 @@ def _report(loaded: LoadedConfig, warnings: list[str], findings: list[Finding]) 
                 "usable": finding.usable,
                 "status": finding.health.status,
                 "message": finding.health.message,
+                "error": finding.health.error,
                 "latency_ms": round(finding.health.duration_ms, 1),
                 "details": finding.health.details,
                 "capabilities": finding.capabilities,
@@ -183,8 +184,8 @@ def _print(loaded: LoadedConfig, warnings: list[str], findings: list[Finding]) -
         )
     console.print(table)
     for finding in findings:
-        if finding.health.message:
-            console.print(f"{finding.backend}: {finding.health.message}", markup=False, style="red")
+        if wrong := finding.health.error or finding.health.message:
+            console.print(f"{finding.backend}: {wrong}", markup=False, style="red")
         for proof in finding.proofs:
             if not proof.ok:
                 console.print(f"{finding.backend}: {proof.step}: {proof.detail}", markup=False, style="red")
