@@ -12,12 +12,7 @@ import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
-from urllib.request import getproxies
-
-import aiohttp
-from aiohttp.payload import Payload
-from yarl import URL
+from typing import TYPE_CHECKING, Final
 
 from runtime.drivers._s3_errors import ServiceError, classify, from_answer
 from runtime.drivers._s3_signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, Signer, encode_query
@@ -26,7 +21,7 @@ from runtime.errors import RateLimitedError, StorageTimeoutError, StorageUnavail
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from aiohttp.abc import AbstractStreamWriter
+    import aiohttp
 
     from runtime.driver import Bytes
     from runtime.drivers._s3_address import Address
@@ -38,7 +33,6 @@ READ_SECONDS: Final = 30.0
 
 ATTEMPTS: Final = 4
 _PAUSE: Final = 0.1
-_PIECE: Final = 256 * 1024
 _HASH_INLINE: Final = 64 * 1024
 _AGAIN: Final = (RateLimitedError, StorageTimeoutError, StorageUnavailableError)
 
@@ -56,27 +50,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-class _Body(Payload):
-    """Bytes sent in pieces: a large write at once would copy it all into the transport's buffer, and blocks the loop.
-
-    It can be sent again: aiohttp repeats an idempotent request when a kept connection turns out to be closed.
-    """
-
-    def __init__(self, data: Bytes) -> None:
-        super().__init__(memoryview(data).cast("B"), content_type=None)
-        self._size = self._value.nbytes
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return bytes(self._value).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        for start in range(0, self._value.nbytes, _PIECE):
-            await writer.write(self._value[start : start + _PIECE])
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        await self.write(writer)
 
 
 class Requests:
@@ -125,7 +98,7 @@ class Requests:
             try:
                 async with self.stream(method, path, query=query, headers=headers, body=body) as response:
                     return Answer(response.status, response.headers, await response.read())
-            except (ServiceError, aiohttp.ClientError, TimeoutError) as exc:
+            except Exception as exc:
                 wait = 0.0
                 if isinstance(exc, ServiceError):
                     exc.attempt, wait = attempt, exc.retry_after or 0.0
@@ -172,10 +145,13 @@ class Requests:
             {"host": self._address.host, **(headers or {})},
             await self._payload_hash(body),
         )
-        url = URL(f"{self._address.scheme}://{self._address.host}{target}{'?' + text if text else ''}", encoded=True)
-        response = await self._open().request(
-            method, url, headers=signed, data=_Body(body) if body else None, allow_redirects=False
-        )
+        # aiohttp is a third of a cold start, which reading and writing objects through obstore does not need
+        from runtime.drivers import _s3_http  # noqa: PLC0415
+
+        if self._session is None:
+            self._session = _s3_http.open_session(CONNECT_SECONDS, READ_SECONDS)
+        url = f"{self._address.scheme}://{self._address.host}{target}{'?' + text if text else ''}"
+        response = await _s3_http.send(self._session, method, url, signed, body)
         if response.status >= 300:  # noqa: PLR2004 - RFC 9110: not a success
             try:
                 raise from_answer(response.status, response.headers, await response.read())
@@ -191,15 +167,3 @@ class Requests:
         if len(body) <= _HASH_INLINE:
             return hashlib.sha256(body).hexdigest()
         return await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            options: dict[str, Any] = {"auto_decompress": False}  # an object stored as gzip is delivered as stored
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the portable type limits, once
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS),
-                skip_auto_headers=("Content-Type", "Accept-Encoding"),
-                trust_env=bool(getproxies()),  # else aiohttp reads ~/.netrc in a thread, twice for every request
-                **options,
-            )
-        return self._session

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from runtime.errors import StorageError
     from runtime.models import UploadOptions
 
-if find_spec("aioboto3") is None:  # imported late, but missing at once: it brings half a second that few calls need
-    raise ModuleNotFoundError("No module named 'aioboto3'", name="aioboto3")
+for _package in ("aioboto3", "aiohttp"):  # imported late, as few calls need them; missing at once
+    if find_spec(_package) is None:
+        raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 
 MIB: Final = 1024 * 1024
 _SINGLE_DELETES: Final = 16

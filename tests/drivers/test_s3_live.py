@@ -257,11 +257,11 @@ async def test_closing_leaves_nothing_open(server: ServerFactory) -> None:
 
 
 def test_the_sdk_is_not_loaded_until_it_is_wanted() -> None:
-    code = "import runtime.drivers.s3, sys; print(sorted({'aioboto3', 'botocore', 'boto3'} & sys.modules.keys()))"
+    code = "import runtime.drivers.s3, sys; print(sorted({'aioboto3', 'aiohttp', 'botocore'} & sys.modules.keys()))"
     assert run(code) == "[]"
 
 
-@pytest.mark.parametrize("package", ["aioboto3", "lxml", "obstore"])
+@pytest.mark.parametrize("package", ["aioboto3", "aiohttp", "lxml", "obstore"])
 def test_a_missing_package_of_the_extra_is_named(package: str) -> None:
     code = f"""
 import sys
