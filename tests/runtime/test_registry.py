@@ -49,6 +49,7 @@ class Noisy(MemoryDriver):
             raise NotSupportedError("will not open")
 
     async def close(self) -> None:
+        await anyio.sleep(0.001)
         EVENTS.append(f"close {self.backend.name}")
         if "unclosable" in self.backend.name:
             raise NotSupportedError("will not close")

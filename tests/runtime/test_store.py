@@ -25,7 +25,7 @@ from runtime.protocols import BlobStoreProtocol
 from runtime.store import BlobStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from runtime.driver import Bytes
     from tests.runtime.conftest import StoreFactory
@@ -117,6 +117,23 @@ async def test_an_error_of_our_own_is_filled_in_not_wrapped(vendor: BlobStore) -
         await vendor.info("a")
     assert caught.value is error
     assert str(error) == "info: not today [avatars/a]"
+
+
+async def test_what_the_callers_source_raises_is_not_the_services_error(vendor: BlobStore, store: BlobStore) -> None:
+    for error in (VendorError(404), NotFoundError("elsewhere", backend="other", operation="stream", path="b")):
+
+        def source(size: int, error: Exception = error) -> Iterator[bytes]:
+            yield b"x" * size
+            raise error
+
+        for size in (0, 500, 1000, 5000):
+            with pytest.raises(type(error)) as caught:
+                await vendor.upload("a", source(size))
+            assert caught.value is error
+    with pytest.raises(NotFoundError) as missing:
+        await vendor.upload("a", store.stream("not there"))
+    assert (missing.value.operation, missing.value.path) == ("stream", "not there")
+    assert await vendor.download("a") == b"0123456789"
 
 
 async def test_a_timeout_below_is_a_storage_timeout(vendor: BlobStore) -> None:
@@ -217,6 +234,15 @@ async def test_a_range_that_makes_no_sense_is_refused(store: BlobStore, wanted: 
         await store.download("a", range=wanted)
     with pytest.raises(error):
         store.stream("a", range=wanted)
+
+
+async def test_an_empty_range_is_not_asked_for_as_no_service_can_say_it(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.upload("a", b"0123456789")
+    monkeypatch.setattr(store.driver, "get", None)
+    assert await store.download("a", range=(3, 3)) == b""
+    assert [chunk async for chunk in store.stream("a", range=(3, 3))] == []
 
 
 async def test_an_empty_range_of_a_missing_object_is_missing(store: BlobStore) -> None:
@@ -397,7 +423,16 @@ async def test_a_move_whose_removal_fails_says_that_both_are_there(
     assert await store.exists("b")
 
 
-async def test_a_batch_of_copies_gives_the_destinations_and_runs_a_chain_in_order(store: BlobStore) -> None:
+async def test_a_batch_of_copies_gives_the_destinations_and_runs_a_chain_in_order(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = store.driver.copy
+
+    async def slow_from_b(source: str, destination: str) -> FileInfo:
+        await anyio.sleep(0.01 if source == "b" else 0)
+        return await copy(source, destination)
+
+    monkeypatch.setattr(store.driver, "copy", slow_from_b)
     await store.upload("a", b"1")
     await store.upload("b", b"2")
     assert await store.copy_batch([("b", "c"), ("a", "b"), ("b", "d")]) == ["c", "b", "d"]
