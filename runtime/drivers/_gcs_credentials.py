@@ -13,6 +13,7 @@ import json
 from datetime import UTC
 from ipaddress import ip_address
 from math import inf
+from os import environ
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,10 @@ from urllib.parse import urlsplit
 
 import google.auth
 import requests
+from google.auth import aws, identity_pool, pluggable
 from google.auth.credentials import AnonymousCredentials
+from google.auth.environment_vars import CREDENTIALS
+from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request as AuthRequest
 from google.oauth2 import service_account
 
@@ -49,9 +53,9 @@ class GoogleAuth:
     """
 
     def __init__(self, settings: StorageGCSConfig) -> None:
-        self._path = settings.credentials_path
         self.emulator = _is_emulator(settings.endpoint_url)
-        self.anonymous = self.emulator and self._path is None
+        self.anonymous = self.emulator and settings.credentials_path is None
+        self._path = settings.credentials_path or environ.get(CREDENTIALS)
         self._credentials: Any = AnonymousCredentials() if self.anonymous else None
         self._loading = Lock()
         self._session: requests.Session | None = None
@@ -100,17 +104,29 @@ class GoogleAuth:
 def _from_file(path: str) -> Any:
     """Credentials of a service account's key, workload identity federation, or any other file that Google writes."""
     try:
-        kind = json.loads(Path(path).read_bytes()).get("type")
+        info = json.loads(Path(path).read_bytes())
+        kind = info.get("type")
     except OSError as exc:
-        raise ConfigError(f"gcs.credentials_path {path!r} can not be read: {exc.strerror}") from exc
+        raise ConfigError(f"the credential file {path!r} can not be read: {exc.strerror}") from exc
     except (ValueError, AttributeError):
-        raise ConfigError(f"gcs.credentials_path {path!r} is no JSON credential file") from None
-    if kind == "service_account":
-        try:
-            return service_account.Credentials.from_service_account_file(path, scopes=SCOPES)
-        except (ValueError, google.auth.exceptions.MalformedError):
-            raise ConfigError(f"gcs.credentials_path {path!r} is no complete service account key") from None
+        raise ConfigError(f"{path!r} is no JSON credential file") from None
+    try:
+        if kind == "service_account":
+            return service_account.Credentials.from_service_account_info(info, scopes=SCOPES)
+        if kind == "external_account":
+            return _federated(info)
+    except (ValueError, GoogleAuthError):
+        raise ConfigError(f"{path!r} is no complete credential file of the type {kind}") from None
     return google.auth.load_credentials_from_file(path, scopes=SCOPES)[0]
+
+
+def _federated(info: dict[str, Any]) -> Any:
+    # google.auth.default would also ask the resource manager for a project's name, which takes rights that
+    # an application need not have
+    if info.get("subject_token_type") == "urn:ietf:params:aws:token-type:aws4_request":
+        return aws.Credentials.from_info(info, scopes=SCOPES)
+    module = pluggable if "executable" in info.get("credential_source", {}) else identity_pool
+    return module.Credentials.from_info(info, scopes=SCOPES)
 
 
 def _is_emulator(endpoint: str | None) -> bool:
