@@ -190,10 +190,9 @@ def _print_result(stack: Stack, result: Result, proofs: Sequence[Proof]) -> None
                 output.err.print(f"[red]{proof.backend}[/] {proof.step}: {proof.detail}")
     output.out.print(f"\nconfig    {path}")
     output.out.print(
-        "next      "
-        f"tandem -c {path} ls <backend>:        list objects\n"
-        f"          tandem -c {path} doctor                check every backend\n"
-        f"          LEX_STORAGE_CONFIG={path} python app.py   open it in an application"
+        f"next      tandem ls -s {stack.name} <backend>:     list objects\n"
+        f"          tandem doctor -s {stack.name}            check every backend\n"
+        f"          LEX_STORAGE_CONFIG={path} python app.py     open it in an application"
     )
 
 
