@@ -87,18 +87,15 @@ def parse_page(body: bytes) -> ObjectPage:
         prefixes = [unquote_plus(name) if "%" in name or "+" in name else name for name in prefixes]
     tokens = texts["NextContinuationToken"](root)
     truncated = texts["IsTruncated"](root) == ["true"]
-    return ObjectPage(
-        tuple(map(_info, names, sizes, times, tags)), tuple(prefixes), tokens[0] if truncated and tokens else None
-    )
+    objects = [
+        FileInfo(name, int(size), DEFAULT_TYPE, moment, None, tag.strip('"') or None)
+        for name, size, moment, tag in zip(names, sizes, _moments(times), tags, strict=True)
+    ]
+    return ObjectPage(tuple(objects), tuple(prefixes), tokens[0] if truncated and tokens else None)
 
 
-def _info(name: str, size: str, time: str, tag: str) -> FileInfo:
-    # versitygw gives a weak zone-less form of no fraction, AWS three digits: fromisoformat reads both
-    modified = datetime.fromisoformat(time)
-    return FileInfo(
-        name,
-        int(size),
-        DEFAULT_TYPE,
-        modified if modified.tzinfo else modified.replace(tzinfo=UTC),
-        etag=tag.strip('"') or None,
-    )
+def _moments(times: list[str]) -> list[datetime]:
+    moments = list(map(datetime.fromisoformat, times))
+    if moments and moments[0].tzinfo is None:  # a server that leaves the Z out leaves it out everywhere
+        return [moment.replace(tzinfo=UTC) for moment in moments]
+    return moments
