@@ -15,13 +15,13 @@ from runtime.errors import (
     QuotaExceededError,
 )
 from runtime.models import UploadOptions
-from runtime.store import BlobStore
 from runtime.testing.conformance.suite import Suite
 from runtime.testing.conformance.support import KIB, MIB, async_pieces, paths_of, payload, refused
 from runtime.testing.conformance.watching import Watched
 
 if TYPE_CHECKING:
     from runtime.models import Uploadable
+    from runtime.store import BlobStore
 
 
 class Options(Suite):
@@ -141,7 +141,7 @@ class Options(Suite):
 
     async def test_upload_over_the_applications_size_limit_leaves_nothing(self, store: BlobStore) -> None:
         service = StorageOperationConfig(max_file_size_mb=1)
-        limited = await BlobStore(store.backend, Watched(store.driver), service=service).open()
+        limited = await type(store)(store.backend, Watched(store.driver), service=service).open()
         await limited.upload("fits", payload(MIB))
         too_large: dict[str, Uploadable] = {
             "bytes": payload(MIB + 1),
@@ -156,7 +156,7 @@ class Options(Suite):
 
     async def test_content_type_that_the_application_does_not_allow_is_refused(self, store: BlobStore) -> None:
         service = StorageOperationConfig(allowed_mime_types=("image/*", "application/pdf"))
-        limited = await BlobStore(store.backend, Watched(store.driver), service=service).open()
+        limited = await type(store)(store.backend, Watched(store.driver), service=service).open()
         await limited.upload("a.png", b"x")
         await limited.upload("report", b"x", content_type="application/pdf")
         for path, content_type in (("page.html", None), ("a.png", "text/html"), ("none", None)):

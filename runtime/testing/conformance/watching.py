@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.config import TransferConfig
 from runtime.driver import Driver, ObjectReader
-from runtime.store import BlobStore
 from runtime.testing.conformance.support import KIB
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from runtime.driver import ByteRange, Bytes, DeleteFailure
     from runtime.errors import StorageError
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
+    from runtime.store import BlobStore
 
 
 class PassingReader(ObjectReader):
@@ -163,7 +163,7 @@ async def through(store: BlobStore, driver: Driver | None = None, concurrency: i
         {"part_size": max(SMALL_PART, store.capabilities.min_part_size), "concurrency": concurrency}
     )
     backend = store.backend.model_copy(update={"transfer": transfer})
-    return await BlobStore(backend, driver or Watched(store.driver)).open()
+    return await type(store)(backend, driver or Watched(store.driver)).open()
 
 
 def part_size(store: BlobStore) -> int:

@@ -1,0 +1,163 @@
+"""A directory that many tasks write at once, some of which are cancelled, and objects in parts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from runtime.config import NamedStorageConfig, StorageLocalConfig
+from runtime.drivers._local_stage import Staged
+from runtime.drivers.local import driver_class
+from runtime.models import UploadOptions
+from runtime.store import BlobStore
+from runtime.testing.conformance.support import digits, in_parallel, paths_of, payload
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+OPTIONS = UploadOptions(content_type="text/plain")
+
+
+def open_local(root: Path) -> BlobStore:
+    backend = NamedStorageConfig(name="files", driver="local", local=StorageLocalConfig(root_dir=str(root)))
+    return BlobStore(backend, driver_class(backend))
+
+
+def unfinished(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / ".tandem/temporary").iterdir())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
+
+
+@pytest.fixture
+async def store(root: Path) -> AsyncIterator[BlobStore]:
+    async with open_local(root) as opened:
+        yield opened
+
+
+async def test_object_that_goes_aside_is_to_be_found_at_every_moment(store: BlobStore) -> None:
+    done = False
+
+    async def read() -> None:
+        while not done:
+            assert await store.download("x") == b"object"
+            assert (await store.info("x")).metadata == {"a": "b"}
+
+    async def write() -> None:
+        nonlocal done
+        try:
+            for _ in range(30):
+                await store.upload("x/y", b"below")
+                await store.delete("x/y")
+                await store.upload("x", b"object", metadata={"a": "b"})
+        finally:
+            done = True
+
+    await store.upload("x", b"object", metadata={"a": "b"})
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(read)
+            tasks.start_soon(write)
+    assert await paths_of(store) == ["x"]
+
+
+async def test_writers_and_deleters_of_neighbours_do_not_lose_their_folder(store: BlobStore) -> None:
+    async def churn(number: int) -> None:
+        for _ in range(25):
+            await store.upload(f"deep/er/{number}", b"x")
+            assert await store.download(f"deep/er/{number}") == b"x"
+            await store.delete(f"deep/er/{number}")
+
+    await in_parallel(churn, range(6))
+    assert await paths_of(store) == []
+
+
+async def test_cancelled_put_writes_nothing_behind_the_callers_back(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.upload("target", b"old")
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    seal = Staged.seal
+
+    def slow(staged: Staged, *arguments: frozenset[int]) -> os.stat_result:
+        loop.call_soon_threadsafe(begun.set)
+        time.sleep(0.3)
+        return seal(staged, *arguments)
+
+    monkeypatch.setattr(Staged, "seal", slow)
+    task = asyncio.create_task(store.upload("target", payload(1000)))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    monkeypatch.undo()
+    assert await store.download("target") == b"old"
+    await asyncio.sleep(0.5)
+    assert await store.download("target") == b"old"
+    assert unfinished(store.raw) == []
+
+
+async def test_cancelling_before_a_thread_begins_does_not_hang(store: BlobStore) -> None:
+    await store.upload("target", b"old")
+    for _ in range(50):
+        task = asyncio.create_task(store.upload("target", b"x"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with anyio.fail_after(10), pytest.raises(asyncio.CancelledError):
+            await task
+    assert unfinished(store.raw) == []
+    assert await store.download("target") in {b"old", b"x"}
+
+
+# parts in every order
+
+
+async def test_parts_in_any_order_of_any_size_and_sent_twice_make_the_object(store: BlobStore) -> None:
+    driver = store.driver
+    sizes = {1: 1000, 2: 70_000, 3: 10, 4: 300_000, 5: 1}
+    for order in ((5, 4, 3, 2, 1), (2, 1, 4, 3, 5), (1, 3, 5, 2, 4), (1, 2, 2, 3, 4, 4, 5)):
+        upload_id = await driver.start_multipart("parts", OPTIONS)
+        tokens = {n: await driver.put_part("parts", upload_id, n, digits(sizes[n], n)) for n in order}
+        listed = [tokens[number] for number in sorted(tokens)]
+        await driver.complete_multipart("parts", upload_id, listed, sum(sizes.values()), OPTIONS)
+        assert await store.download("parts") == b"".join(digits(sizes[n], n) for n in sorted(sizes)), order
+        assert unfinished(store.raw) == []
+
+
+async def test_part_sent_again_with_another_size_replaces_the_first(store: BlobStore) -> None:
+    driver = store.driver
+    upload_id = await driver.start_multipart("parts", OPTIONS)
+    tokens = [await driver.put_part("parts", upload_id, n, digits(100, n)) for n in (1, 2, 3)]
+    tokens[1] = await driver.put_part("parts", upload_id, 2, digits(50, 7))
+    await driver.complete_multipart("parts", upload_id, tokens, 250, OPTIONS)
+    assert await store.download("parts") == digits(100, 1) + digits(50, 7) + digits(100, 3)
+
+
+async def test_parts_that_are_not_what_was_announced_make_no_object(store: BlobStore) -> None:
+    driver = store.driver
+    upload_id = await driver.start_multipart("parts", OPTIONS)
+    token = await driver.put_part("parts", upload_id, 1, b"12345")
+    with pytest.raises(OSError, match="announced"):
+        await driver.complete_multipart("parts", upload_id, [token], 6, OPTIONS)
+    await driver.abort_multipart("parts", upload_id)
+    assert not await store.exists("parts")
+
+
+async def test_closing_gives_up_uploads_that_were_not_completed(root: Path) -> None:
+    async with open_local(root) as store:
+        upload_id = await store.driver.start_multipart("parts", OPTIONS)
+        await store.driver.put_part("parts", upload_id, 1, b"12345")
+        assert unfinished(root)
+    assert unfinished(root) == []
