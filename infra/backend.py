@@ -178,12 +178,16 @@ class BackendSpec(Model):
         """What is wrong between several keys, with paths below the backend."""
         return iter(())
 
+    def default_encryption(self, profile: str) -> EncryptionType | None:
+        """Whose key encrypts when the spec does not say."""
+        return self.encryptions.get(profile)
+
     def resolved(self, profile: str) -> Self:
         """The same with the profile's defaults in place of what is left out."""
         defaults: dict[str, Any] = {}
         managed = self.existing is None and self.provider is not None
-        if managed and self.encryption is None and profile in self.encryptions:
-            defaults["encryption"] = Encryption(type=self.encryptions[profile])
+        if managed and self.encryption is None and (kind := self.default_encryption(profile)):
+            defaults["encryption"] = Encryption(type=kind)
         versioning = self.versioning
         if managed and versioning is None and "versioning" not in self.cannot:
             versioning = defaults["versioning"] = profile != "dev"

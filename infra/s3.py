@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 
 from infra import naming
 from infra.aws import BucketRules, Home, bucket_policy, key_policy
-from infra.backend import BackendSpec
+from infra.backend import SERVICE_KEYS, BackendSpec, EncryptionType
 from infra.fields import Duration, wrong
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageS3Config
 from runtime.errors import Problem
@@ -64,6 +64,10 @@ class Spec(BackendSpec):
         region = stack.config.get("aws:region")
         return {} if region is None else {"region": region}
 
+    def default_encryption(self, profile: str) -> EncryptionType | None:
+        """The profile's; a public bucket keeps S3's own keys, because nobody may use a KMS key anonymously."""
+        return SERVICE_KEYS if self.public else super().default_encryption(profile)
+
     def problems(self, context: Context) -> Iterator[Problem]:
         """Identities that IAM does not know, and an account that ARNs need."""
         for index, grant in enumerate(self.grants):
@@ -72,6 +76,10 @@ class Spec(BackendSpec):
         if self.presign_max_age is not None and not timedelta(0) < self.presign_max_age <= timedelta(days=7):
             yield Problem("presign_max_age", "found what no signature lives", "more than 0s, at most 7d")
         resolved = self.resolved(context.profile)
+        if self.public and self.customer_key:
+            yield Problem(
+                "encryption.type", "found 'aws:kms' on a public bucket: nobody may use a key anonymously", "AES256"
+            )
         account = context.account("aws", self.emulated_account)
         if (self.grants or resolved.customer_key) and not re.fullmatch(r"\d{12}", account):
             found = f"found {account!r}" if account else "is required for customer keys and grants"
@@ -100,7 +108,7 @@ class Bucket(pulumi.ComponentResource):
             self._set(s3.BucketLifecycleConfiguration, "lifecycle", rules=rules)
         if spec.cors:
             self._set(s3.BucketCorsConfiguration, "cors", cors_rules=_cors_rules(spec))
-        if policy := _policy(spec, context):
+        if policy := bucket_policy(self._home.bucket(self._name), _rules(spec, context)):
             self._set(s3.BucketPolicy, "policy", policy=policy)
         self.register_outputs({"bucket": self._name})
 
@@ -224,10 +232,6 @@ def bucket_name(spec: Spec, context: Context) -> str:
 def home(spec: Spec, context: Context) -> Home:
     """Region and account of the backend."""
     return Home(spec.region, context.account("aws", spec.emulated_account))
-
-
-def _policy(spec: Spec, context: Context) -> str | None:
-    return bucket_policy(home(spec, context).bucket(bucket_name(spec, context)), _rules(spec, context))
 
 
 def _rules(spec: Spec, context: Context) -> BucketRules:

@@ -279,6 +279,8 @@ def test_a_public_bucket_is_opened_by_its_policy_and_never_by_acls(make_stack: M
         "ignorePublicAcls": True,
         "restrictPublicBuckets": False,
     }
+    default = inputs(recording, "encryption")["rules"][0]["applyServerSideEncryptionByDefault"]
+    assert default == {"sseAlgorithm": "AES256"}  # anonymous readers could not use a key
     found = statements(recording)["PublicRead"]
     assert (found["Effect"], found["Principal"], found["Action"]) == ("Allow", "*", "s3:GetObject")
     backend = recording.outputs["storage"]["storage"]["backends"][0]
