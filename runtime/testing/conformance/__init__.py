@@ -93,7 +93,8 @@ class BlobStoreConformance(
         super().__init_subclass__(**arguments)
         if not cls.server_verifies_signatures and not cls.signature_reason:
             raise TypeError(f"{cls.__name__} sets server_verifies_signatures = False without a signature_reason")
-        if {"skip", "skipif", "xfail"} & {mark.name for mark in vars(cls).get("pytestmark", [])}:
+        marks = vars(cls).get("pytestmark", [])
+        if {"skip", "skipif", "xfail"} & {mark.name for mark in (marks if isinstance(marks, list) else [marks])}:
             raise TypeError(f"{cls.__name__} excuses the whole suite; excuse single tests, each with its reason")
         for name in conformance_tests():
             member = inspect.getattr_static(cls, name)
