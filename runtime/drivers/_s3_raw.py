@@ -6,8 +6,13 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from runtime.drivers._s3_requests import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Mapping
+    from collections.abc import Generator
+
+    from runtime.config import StorageR2Config, StorageS3Config
+    from runtime.drivers._s3_address import Address
 
 
 class RawClient:
@@ -17,11 +22,13 @@ class RawClient:
     for paginators, waiters and the rest.
 
     Args:
-        make: Makes the client's async context manager.
+        settings: The driver's own model.
+        address: Where the bucket is.
     """
 
-    def __init__(self, make: Callable[[], Awaitable[Any]]) -> None:
-        self._make = make
+    def __init__(self, settings: StorageS3Config | StorageR2Config, address: Address) -> None:
+        self._settings = settings
+        self._address = address
         self._stack = AsyncExitStack()
         self._client: Any = None
         self._lock = asyncio.Lock()
@@ -44,7 +51,7 @@ class RawClient:
     async def _open(self) -> Any:
         async with self._lock:
             if self._client is None:
-                self._client = await self._stack.enter_async_context(await self._make())
+                self._client = await self._stack.enter_async_context(_make(self._settings, self._address))
             return self._client
 
     async def close(self) -> None:
@@ -53,14 +60,26 @@ class RawClient:
         self._client = None
 
 
-async def make_client(settings: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
-    """The context manager of an aioboto3 client.
-
-    Args:
-        settings: Arguments of ``Session.client``.
-        config: Arguments of ``botocore.config.Config``.
-    """
+def _make(settings: StorageS3Config | StorageR2Config, address: Address) -> Any:
+    """The async context manager of an aioboto3 client."""
     import aioboto3  # noqa: PLC0415 - see the module's docstring
     from botocore.config import Config  # noqa: PLC0415
 
-    return aioboto3.Session().client("s3", config=Config(**config), **settings)
+    keys: dict[str, str] = {}
+    if settings.access_key is not None and settings.secret_key is not None:
+        keys["aws_access_key_id"] = settings.access_key.get_secret_value()
+        keys["aws_secret_access_key"] = settings.secret_key.get_secret_value()
+    checksums = "when_required" if address.custom else "when_supported"  # R2 and compatibles refuse what is new
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual" if address.virtual else "path"},
+        request_checksum_calculation=checksums,
+        response_checksum_validation=checksums,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        ignore_configured_endpoint_urls=True,
+    )
+    return aioboto3.Session().client(
+        "s3", config=config, endpoint_url=settings.endpoint_url, region_name=settings.region, **keys
+    )

@@ -1,7 +1,7 @@
 """Signed S3 requests of our own, for all that obstore can not say.
 
 obstore reads, writes and deletes objects; listings, multipart uploads, copies, batches, conditional deletes,
-checksums and names that obstore refuses go through here. A request costs a sixth of botocore's.
+checksums and names that obstore refuses go through here. A request costs a quarter of aiobotocore's.
 """
 
 from __future__ import annotations

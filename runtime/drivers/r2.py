@@ -12,14 +12,13 @@ Source:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from runtime.driver import MIB
 from runtime.drivers.s3 import S3Driver
 
 if TYPE_CHECKING:
     from runtime.config import EncryptionConfig
-
-_MIB: Final = 1024 * 1024
 
 
 class R2Driver(S3Driver):
@@ -29,7 +28,7 @@ class R2Driver(S3Driver):
         S3Driver.capabilities,
         delete_if_match=False,
         tags=False,
-        max_part_size=5 * 1024 * _MIB - 5 * _MIB,
+        max_part_size=5 * 1024 * MIB - 5 * MIB,
         equal_parts=True,
     )
     told_checksums = frozenset({"md5"})  # Content-MD5; the newer headers have long been refused, see boto3#4392

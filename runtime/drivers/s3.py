@@ -20,26 +20,24 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import obstore
-from obstore.store import S3Store
 
-from runtime.driver import Capabilities, DeleteFailure, Driver
+from runtime.driver import MIB, Capabilities, DeleteFailure, Driver
 from runtime.drivers import _s3_batch, _s3_checksum, _s3_errors, _s3_headers, _s3_listing
 from runtime.drivers._s3_address import Address, carried_by_obstore, encode
 from runtime.drivers._s3_credentials import CredentialSource
 from runtime.drivers._s3_errors import OBSTORE_ERRORS, ServiceError, from_obstore
 from runtime.drivers._s3_multipart import Multipart, field
-from runtime.drivers._s3_raw import RawClient, make_client
+from runtime.drivers._s3_raw import RawClient
 from runtime.drivers._s3_reading import NoBytes, ObstoreReader, ResponseReader
-from runtime.drivers._s3_requests import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, Requests
+from runtime.drivers._s3_requests import Requests
 from runtime.drivers._s3_signing import Signer
+from runtime.drivers._s3_store import open_store
 from runtime.errors import AlreadyExistsError, PreconditionFailedError
 from runtime.models import FileInfo, ObjectPage, PresignedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
-
-    from obstore.store import S3Config
 
     from runtime.config import EncryptionConfig, NamedStorageConfig, StorageR2Config, StorageS3Config
     from runtime.driver import ByteRange, Bytes, ObjectReader
@@ -50,7 +48,6 @@ for _package in ("aioboto3", "aiohttp"):  # imported late, as few calls need the
     if find_spec(_package) is None:
         raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 
-MIB: Final = 1024 * 1024
 _SINGLE_DELETES: Final = 16
 _NO_BATCH: Final = frozenset({"NotImplemented", "MethodNotAllowed"})
 
@@ -85,7 +82,7 @@ class S3Driver(Driver):
         self._sse = _s3_headers.encryption_headers(self._encryption) if self._encryption else {}
         self._requests = Requests(self._address, settings.region, self._credentials)
         self._multipart = Multipart(self._requests, self._sse, tags=self.capabilities.tags)
-        self._raw = RawClient(self._make_client)
+        self._raw = RawClient(settings, self._address)
         self._store: Any = None
         self._batches = True
 
@@ -94,34 +91,7 @@ class S3Driver(Driver):
         return encryption
 
     async def open(self) -> None:
-        # Everything that obstore would else take from AWS_* variables is said here: the contract decides.
-        config: S3Config = {
-            "aws_endpoint_url_s3": self._address.obstore_endpoint,
-            "endpoint": self._address.obstore_endpoint,
-            "region": self._settings.region,
-            "virtual_hosted_style_request": self._address.virtual,
-            "unsigned_payload": self._address.secure,  # TLS protects the bytes
-            "skip_signature": False,
-            "s3_express": False,
-            "request_payer": False,
-            "conditional_put": "etag",
-            "disable_tagging": False,
-            "disable_bulk_delete": True,  # a single delete is a DELETE, which carries any name
-        }
-        if self._encryption is not None:
-            config.update(_s3_headers.encryption_config(self._encryption))
-        self._store = S3Store(
-            self._settings.bucket,
-            config=config,
-            client_options={
-                "allow_http": not self._address.secure,
-                "connect_timeout": f"{CONNECT_SECONDS}s",
-                "read_timeout": f"{READ_SECONDS}s",
-                "timeout": "7d",  # bytes may move as long as they move
-            },
-            retry_config={"max_retries": ATTEMPTS - 1},
-            credential_provider=self._credentials.for_obstore,
-        )
+        self._store = open_store(self._settings, self._address, self._credentials, self._encryption)
 
     async def close(self) -> None:
         self._store = None
@@ -316,26 +286,6 @@ class S3Driver(Driver):
             return await call(self._store, path, *values, **options)
         except OBSTORE_ERRORS as exc:
             raise from_obstore(exc) from exc
-
-    async def _make_client(self) -> Any:
-        settings = self._settings
-        keys: dict[str, Any] = {}
-        if settings.access_key is not None and settings.secret_key is not None:
-            keys["aws_access_key_id"] = settings.access_key.get_secret_value()
-            keys["aws_secret_access_key"] = settings.secret_key.get_secret_value()
-        return await make_client(
-            {"endpoint_url": settings.endpoint_url, "region_name": settings.region, **keys},
-            {
-                "signature_version": "s3v4",
-                "s3": {"addressing_style": "virtual" if self._address.virtual else "path"},
-                "request_checksum_calculation": "when_required" if self._address.custom else "when_supported",
-                "response_checksum_validation": "when_required" if self._address.custom else "when_supported",
-                "connect_timeout": CONNECT_SECONDS,
-                "read_timeout": READ_SECONDS,
-                "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
-                "ignore_configured_endpoint_urls": True,
-            },
-        )
 
 
 def _conditional(error: ServiceError, options: UploadOptions) -> ServiceError:

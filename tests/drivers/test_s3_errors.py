@@ -174,7 +174,7 @@ async def test_a_server_that_is_not_there_is_unavailable_on_both_ways() -> None:
 
 
 async def test_a_server_that_never_answers_times_out_on_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("_s3_requests", "s3"):
+    for module in ("_s3_requests", "_s3_store"):
         monkeypatch.setattr(f"runtime.drivers.{module}.READ_SECONDS", 0.1)
         monkeypatch.setattr(f"runtime.drivers.{module}.ATTEMPTS", 1)
     with socket.socket() as silent:
