@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from infra.stack import Stack
 
-APIS: Final = {"aws": "s3", "azure": "azure", "cloudflare": "s3", "gcp": "gcs"}
-"""What a provider's emulator must speak; R2 is an S3."""
-
 PATIENCE_SECONDS: Final = 5.0
 """How long a server of ours that runs may take to answer before it is started anew."""
 
@@ -109,9 +106,10 @@ def _wanted(stack: Stack) -> dict[str, Choice]:
     wanted: dict[str, Choice] = {}
     for provider, choice in choices(stack).items():
         path = f"tandem:emulators.{provider}"
-        fitting = [name for name in NAMES if recipe_of(name).api == APIS.get(provider)]
-        if provider not in APIS:
-            found.append(Problem(path, "no emulator stands in for this provider", ", ".join(APIS)))
+        fitting = [name for name in NAMES if provider in recipe_of(name).stands_in_for]
+        if not fitting:
+            known = sorted({known for name in NAMES for known in recipe_of(name).stands_in_for})
+            found.append(Problem(path, "no emulator stands in for this provider", ", ".join(known)))
         elif choice.server not in fitting:
             found.append(Problem(path, f"found {choice.server!r}", ", ".join(fitting)))
         if choice.port or choice.server not in wanted:

@@ -46,7 +46,7 @@ class Recipe(ABC):
 
     Attributes:
         name: The name it is asked for by.
-        api: Whose API it speaks: ``s3``, ``gcs`` or ``azure``.
+        stands_in_for: The Pulumi providers whose object storage it can play.
         region: Region that its clients sign for.
         probe: Path whose GET it answers once it is ready.
         start_seconds: How long it may take to answer, on a busy machine.
@@ -54,7 +54,7 @@ class Recipe(ABC):
     """
 
     name: ClassVar[str]
-    api: ClassVar[str] = "s3"
+    stands_in_for: ClassVar[tuple[str, ...]] = ("aws", "cloudflare")  # R2 is an S3
     region: ClassVar[str] = "us-east-1"
     probe: ClassVar[str] = "/"
     start_seconds: ClassVar[float] = 60.0

@@ -20,7 +20,7 @@ class Azurite(Recipe):
     """Started with a key of our own in place of the well-known one, so that only its key opens it."""
 
     name = "azurite"
-    api = "azure"
+    stands_in_for = ("azure",)
     region = ""
     probe = f"/{ACCOUNT}?comp=list"
 

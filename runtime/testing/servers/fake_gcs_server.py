@@ -15,7 +15,7 @@ class FakeGCSServer(Recipe):
     """Verifies no signed URL and drops most bucket settings."""
 
     name = "fake-gcs-server"
-    api = "gcs"
+    stands_in_for = ("gcp",)
     region = ""
     probe = "/storage/v1/b?project=tandem"
     quick = False
