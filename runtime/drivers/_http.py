@@ -31,6 +31,9 @@ ATTEMPTS: Final = 5
 RETRY_SECONDS: Final = 60.0
 """No further attempt is begun after so many seconds."""
 
+PAUSE_SECONDS = 0.1
+"""Longest wait before the second attempt; each further one waits three times as long."""
+
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 _RETRIED: Final = frozenset({408, 429, 500, 502, 503, 504})
 _SLICE: Final = 256 * 1024  # larger buffers make the event loop's transport copy them again and again
@@ -211,6 +214,7 @@ class HttpReader(ObjectReader):
                 async with self._response as response:
                     async for chunk in response.content.iter_chunked(size_hint):
                         done += len(chunk)
+                        failures = 0
                         yield chunk
                     return
             except (aiohttp.ClientError, TimeoutError):
@@ -220,13 +224,14 @@ class HttpReader(ObjectReader):
             self._response = await self._reopen(done)
 
     async def aclose(self) -> None:
-        if self._response is not None:
-            self._response.close()
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
 
 
 async def _pause_or_raise(error: Exception, request: Request, attempt: int, deadline: float) -> None:
     """Wait before the next attempt, or raise *error* when there is none."""
-    seconds = random.uniform(0.5, 1) * 0.1 * 3 ** (attempt - 1)  # noqa: S311 - spreads clients, hides nothing
+    seconds = random.uniform(0.5, 1) * PAUSE_SECONDS * 3 ** (attempt - 1)  # noqa: S311 - spreads clients, hides nothing
     if isinstance(error, ServiceError):
         again = error.status in _RETRIED
         seconds = max(seconds, error.retry_after)

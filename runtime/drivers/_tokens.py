@@ -49,7 +49,7 @@ class TokenCache:
         except Exception as exc:
             if time() >= self._ends:
                 raise
-            self._renew_at = time() + RETRY_AFTER
+            self._renew_at = min(time() + RETRY_AFTER, self._ends)
             _log.warning(
                 "no new access token (%s); the old one holds %.0f s more", type(exc).__name__, self._ends - time()
             )

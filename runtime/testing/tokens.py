@@ -1,7 +1,6 @@
 """One server for all the places where credentials come from: Google's, Microsoft's and Amazon's token endpoints.
 
-It checks what they check (assertions, flavor headers, secrets), gives tokens that really end, and remembers
-who asked for what. Nothing here talks to a cloud.
+It checks what they check (assertions, flavor headers, secrets), gives tokens that end, and notes who asked.
 
     tokens = TokenServer(lifetime=4)
     with serving(tokens) as url:
@@ -30,6 +29,7 @@ Source:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
@@ -57,6 +57,7 @@ SIGNER: Final = "signer@tandem-test.iam.gserviceaccount.com"
 TENANT: Final = "11111111-2222-3333-4444-555555555555"
 _GOOGLE_AUDIENCE: Final = "https://oauth2.googleapis.com/token"  # google-auth names it wherever the token comes from
 _JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_MACHINE: Final = {"project/project-id": "tandem-test", "universe/universe-domain": "googleapis.com"}
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
@@ -68,12 +69,13 @@ class TokenServer:
 
     Attributes:
         lifetime: As given; may be changed while it runs.
-        asked: The kind of every request, in order.
+        asked: The kind of every request.
         key: The key of the service account `SIGNER`.
         subject_token: What federation accepts from outside.
         secret: What App Service's endpoint wants to see.
         url: Own address; set it once it is served.
         fails: Whether every endpoint answers with 503.
+        delay: Seconds to wait before each answer.
     """
 
     def __init__(self, lifetime: float = 3600) -> None:
@@ -84,6 +86,7 @@ class TokenServer:
         self.secret = secrets.token_urlsafe(16)
         self.url = ""
         self.fails = False
+        self.delay = 0.0
         self._ends: dict[str, float] = {}
         machine = "/computeMetadata/v1/instance/service-accounts/{account}"
         self._app = Starlette(
@@ -104,6 +107,8 @@ class TokenServer:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
+        if self.delay and scope["type"] == "http":
+            await asyncio.sleep(self.delay)
         if self.fails and scope["type"] == "http":
             await Response(status_code=503)(scope, receive, send)
         else:
@@ -115,9 +120,8 @@ class TokenServer:
 
     def service_account_key(self) -> dict[str, str]:
         """A key file of `SIGNER` whose tokens come from here."""
-        private = self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        pkcs8, pem = serialization.PrivateFormat.PKCS8, serialization.Encoding.PEM
+        private = self.key.private_bytes(pem, pkcs8, serialization.NoEncryption())
         return {
             "type": "service_account",
             "project_id": "tandem-test",
@@ -147,13 +151,12 @@ class TokenServer:
         self._ends[token] = time.time() + self.lifetime
         return token
 
-    def _plain(self, token: str) -> JSONResponse:
-        return JSONResponse({"access_token": token, "expires_in": int(self.lifetime), "token_type": "Bearer"})
+    def _plain(self, token: str, **more: str) -> JSONResponse:
+        answer = {"access_token": token, "expires_in": int(self.lifetime), "token_type": "Bearer"}
+        return JSONResponse(answer | more)
 
     def _bearer(self, request: Request) -> bool:
         return self.knows(request.headers.get("authorization", "").removeprefix("Bearer "))
-
-    # Google
 
     async def _google_key(self, request: Request) -> Response:
         given = await _form(request)
@@ -172,8 +175,8 @@ class TokenServer:
         given = await _form(request)
         if given.get("grant_type") != _EXCHANGE or given.get("subject_token") != self.subject_token:
             return _refused("invalid_grant")
-        answer: dict[str, Any] = json.loads(bytes(self._plain(self._give("google-sts")).body))
-        return JSONResponse(answer | {"issued_token_type": "urn:ietf:params:oauth:token-type:access_token"})
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        return self._plain(self._give("google-sts"), issued_token_type=kind)
 
     async def _google_iam(self, request: Request) -> Response:
         email, _, call = request.path_params["call"].partition(":")
@@ -190,21 +193,15 @@ class TokenServer:
     async def _google_metadata(self, request: Request) -> Response:
         if request.headers.get("metadata-flavor") != "Google":
             return _refused("flavor", 403)
-        return self._flavored(self._plain(self._give("google-metadata")))
+        return _flavored(self._plain(self._give("google-metadata")))
 
     async def _google_facts(self, request: Request) -> Response:
         if request.headers.get("metadata-flavor") != "Google":
             return _refused("flavor", 403)
         path = request.path_params.get("path", "")
-        facts = {"instance/service-accounts/default/": {"aliases": ["default"], "email": SIGNER, "scopes": []}}
-        answer = JSONResponse(facts[path]) if path in facts else PlainTextResponse("tandem-test")
-        return self._flavored(answer)
-
-    def _flavored(self, response: Response) -> Response:
-        response.headers["metadata-flavor"] = "Google"
-        return response
-
-    # Microsoft
+        if path.startswith("instance/service-accounts/"):
+            return _flavored(JSONResponse({"aliases": ["default"], "email": SIGNER, "scopes": []}))
+        return _flavored(PlainTextResponse(_MACHINE.get(path, "")))
 
     async def _azure_imds(self, request: Request) -> Response:
         if request.headers.get("metadata") != "true":
@@ -218,9 +215,8 @@ class TokenServer:
 
     def _azure(self, request: Request, kind: str) -> Response:
         resource = request.query_params["resource"]
-        token = self._give(kind, resource)
-        answer: dict[str, Any] = json.loads(bytes(self._plain(token).body))
-        return JSONResponse(answer | {"resource": resource, "expires_on": str(int(time.time() + self.lifetime))})
+        ends = str(int(time.time() + self.lifetime))
+        return self._plain(self._give(kind, resource), resource=resource, expires_on=ends)
 
     async def _azure_discovery(self, request: Request) -> Response:
         here = f"{self.url}/{request.path_params['tenant']}"
@@ -242,8 +238,6 @@ class TokenServer:
         audience = given["scope"].partition(" ")[0].removesuffix("/.default")
         return self._plain(self._give("azure-workload", audience))
 
-    # Amazon
-
     async def _aws_sts(self, request: Request) -> Response:
         given = await _form(request)
         action = given.get("Action", "")
@@ -264,6 +258,11 @@ class TokenServer:
         space = 'xmlns="https://sts.amazonaws.com/doc/2011-06-15/"'
         result = f"<{action}Result><Credentials>{inner}</Credentials></{action}Result>"
         return Response(f"<{action}Response {space}>{result}</{action}Response>", media_type="text/xml")
+
+
+def _flavored(response: Response) -> Response:
+    response.headers["metadata-flavor"] = "Google"
+    return response
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -288,6 +287,8 @@ def _unsigned_jwt(audience: str, lifetime: float) -> str:
         "iat": now,
         "exp": int(now + lifetime),
         "jti": secrets.token_hex(8),
+        "oid": TENANT,
+        "tid": TENANT,
     }
     parts = ({"alg": "RS256", "typ": "JWT"}, claims)
     encoded = [urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]

@@ -1,0 +1,230 @@
+"""What the REST drivers share: retries, resumed reads, tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from time import time
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runtime.drivers import _http
+from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError, transport_kind
+from runtime.drivers._tokens import TokenCache
+from runtime.errors import StorageTimeoutError, StorageUnavailableError
+from runtime.models import FileInfo
+from runtime.testing.conformance.support import payload
+from runtime.testing.serving import serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from starlette.requests import Request as Received
+
+MIB = 1024 * 1024
+DATA = payload(3 * MIB)
+INFO = FileInfo("a", len(DATA), "a/b", datetime.now(UTC))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Shaky:
+    """A server that answers as it is told, one answer after the other; the last one stays."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = [200]
+        self.received: list[tuple[str, str, bytes, Mapping[str, str]]] = []
+        self.app = Starlette(routes=[Route("/{path:path}", self.answer, methods=["GET", "PUT", "DELETE"])])
+
+    async def answer(self, request: Received) -> Response:
+        path = request.scope["raw_path"].decode()
+        self.received.append((request.method, f"{path}?{request.url.query}", await request.body(), request.headers))
+        status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return Response(b"body", status, {"x-code": "Told"})
+
+
+class Breaking:
+    """A server that hangs up in the middle of its answers, so many times."""
+
+    def __init__(self, times: int, after: int = MIB) -> None:
+        self.starts: list[int] = []
+        self._times = times
+        self._after = after
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        start = int(request.partition("range: bytes=")[2].partition("-")[0] or 0)
+        self.starts.append(start)
+        broken = len(self.starts) <= self._times
+        end = start + self._after if broken else len(DATA)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(DATA) - start))
+        writer.write(DATA[start:end])
+        await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+def shaky() -> Iterator[tuple[Shaky, str]]:
+    server = Shaky()
+    with serving(server.app) as url:
+        yield server, url
+
+
+@pytest.fixture
+async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
+    async def authorize(request: Request) -> Request:
+        return request.with_headers({"authorization": "secret"})
+
+    def read_error(status: int, headers: Mapping[str, str], _body: bytes) -> ServiceError:
+        return ServiceError(status, headers.get("x-code", ""))
+
+    monkeypatch.setattr(_http, "PAUSE_SECONDS", 0.001)
+    http = HttpClient(authorize, read_error)
+    yield http
+    await http.close()
+
+
+class TestRetries:
+    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+    async def test_passing_failures_are_tried_again_with_the_whole_body(
+        self, shaky: tuple[Shaky, str], client: HttpClient, status: int
+    ) -> None:
+        server, url = shaky
+        server.answers = [status, status, 200]
+        body = (b"head", memoryview(DATA), b"tail")
+        reply = await client.read(Request("PUT", f"{url}/a", body=body))
+        assert reply.body == b"body"
+        assert [received[2] == b"head" + DATA + b"tail" for received in server.received] == [True] * 3
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 412, 501])
+    async def test_answers_that_will_not_change_are_not_asked_for_again(
+        self, shaky: tuple[Shaky, str], client: HttpClient, status: int
+    ) -> None:
+        server, url = shaky
+        server.answers = [status]
+        with pytest.raises(ServiceError) as caught:
+            await client.read(Request("GET", f"{url}/a"))
+        assert (caught.value.status, caught.value.code, len(server.received)) == (status, "Told", 1)
+
+    async def test_there_is_an_end_to_trying(self, shaky: tuple[Shaky, str], client: HttpClient) -> None:
+        server, url = shaky
+        server.answers = [503]
+        with pytest.raises(ServiceError):
+            await client.read(Request("GET", f"{url}/a"))
+        assert len(server.received) == _http.ATTEMPTS
+
+    async def test_broken_connection_is_retried_unless_the_write_is_conditional(
+        self, client: HttpClient, free_tcp_port: int
+    ) -> None:
+        tries = 0
+
+        async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal tries
+            tries += 1
+            writer.close()
+
+        url = f"http://127.0.0.1:{free_tcp_port}/a"
+        async with await asyncio.start_server(hang_up, "127.0.0.1", free_tcp_port):
+            for repeatable, expected in ((True, _http.ATTEMPTS), (False, 1)):
+                tries = 0
+                with pytest.raises(aiohttp.ClientError) as caught:
+                    await client.read(Request("POST", url, body=(b"x",), repeatable=repeatable))
+                assert tries == expected
+                assert transport_kind(caught.value) is StorageUnavailableError
+
+    async def test_url_goes_over_the_wire_as_it_was_made(self, shaky: tuple[Shaky, str], client: HttpClient) -> None:
+        server, url = shaky
+        await client.read(Request("GET", f"{url}/a//b/../%2E/c%2Fd", {"q": "a b+&=ü", "prefix": "x/y"}))
+        assert server.received[0][1] == "/a//b/../%2E/c%2Fd?q=a%20b%2B%26%3D%C3%BC&prefix=x%2Fy"
+
+    def test_secrets_are_in_no_repr_and_no_error(self) -> None:
+        request = Request("GET", "https://h/c", raw_query="sig=secret")
+        assert "sig=secret" in str(request.target)
+        assert "secret" not in repr(request)
+        assert "https" not in str(ServiceError(403, "Denied"))
+
+    def test_timeouts_are_told_from_other_failures(self) -> None:
+        assert transport_kind(TimeoutError()) is StorageTimeoutError
+        assert transport_kind(aiohttp.ServerTimeoutError()) is StorageTimeoutError
+        assert transport_kind(KeyError()) is None
+
+
+class TestResumedReads:
+    @asynccontextmanager
+    async def reader(self, client: HttpClient, server: Breaking) -> AsyncIterator[HttpReader]:
+        async with await asyncio.start_server(server, "127.0.0.1", 0) as listening:
+            url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/data"
+
+            async def reopen(done: int) -> aiohttp.ClientResponse:
+                return await client.stream(Request("GET", url, headers={"range": f"bytes={done}-"}))
+
+            yield HttpReader(INFO, await client.stream(Request("GET", url)), reopen)
+
+    async def test_stream_goes_on_where_the_connection_broke(self, client: HttpClient) -> None:
+        server = Breaking(times=2)
+        async with self.reader(client, server) as reader:
+            assert b"".join([bytes(chunk) async for chunk in reader.chunks(100_000)]) == DATA
+        assert server.starts == [0, MIB, 2 * MIB]
+
+    async def test_whole_object_is_asked_for_again_when_the_connection_broke(self, client: HttpClient) -> None:
+        async with self.reader(client, Breaking(times=1)) as reader:
+            assert await reader.read() == DATA
+
+    async def test_stream_gives_up_when_nothing_comes_any_more(self, client: HttpClient) -> None:
+        async with self.reader(client, Breaking(times=100, after=0)) as reader:
+            with pytest.raises(aiohttp.ClientError):
+                [chunk async for chunk in reader.chunks(100_000)]
+
+    async def test_reader_that_is_closed_reads_no_more(self, client: HttpClient) -> None:
+        async with self.reader(client, Breaking(times=0)) as reader:
+            await reader.aclose()
+            assert [chunk async for chunk in reader.chunks(10)] == []
+
+
+class TestTokenCache:
+    async def test_token_is_renewed_before_it_ends_and_not_asked_for_meanwhile(self) -> None:
+        given: list[str] = []
+
+        async def fetch() -> tuple[str, float]:
+            given.append(f"token-{len(given)}")
+            return given[-1], time() + 0.4
+
+        cache = TokenCache(fetch)
+        assert {await cache.get() for _ in range(10)} == {"token-0"}
+        await asyncio.sleep(0.32)  # three quarters of its life
+        assert await cache.get() == "token-1"
+
+    async def test_old_token_serves_while_a_new_one_is_on_its_way(self) -> None:
+        coming = asyncio.Event()
+
+        async def fetch() -> tuple[str, float]:
+            await coming.wait()
+            return "new", time() + 3600
+
+        cache = TokenCache(fetch)
+        cache._token, cache._ends = "old", time() + 10
+        renewing = asyncio.create_task(cache.get())
+        await asyncio.sleep(0)
+        assert await cache.get() == "old"
+        coming.set()
+        assert await renewing == "new"
+
+    async def test_failure_is_hidden_until_the_old_token_ends_and_then_raised(self) -> None:
+        async def fetch() -> tuple[str, float]:
+            raise ConnectionError
+
+        cache = TokenCache(fetch)
+        cache._token, cache._ends = "old", time() + 0.2
+        assert await cache.get() == "old"
+        await asyncio.sleep(0.25)
+        with pytest.raises(ConnectionError):
+            await cache.get()
