@@ -25,8 +25,9 @@ Attributes are never served for other bytes than theirs. A version belongs to th
 names (`mtime_ns` is chosen so that no two versions in one file share it). A write first puts down the new
 version *beside* the one that is in force, on disk for good, and only then renames the new bytes into place;
 whatever moment the machine dies at, the file there finds its version. When the mtime fits no version (the root
-was copied without times, or somebody edited the file) the SHA-256 decides. When nothing fits, the file counts
-as put there by somebody else: its type is guessed from its name, and it has no metadata.
+was copied without times, or somebody edited the file) the SHA-256 decides, and the new mtime is written down.
+When nothing fits, the file counts as put there by somebody else: its type is guessed from its name, and it has
+no metadata.
 """
 
 from __future__ import annotations

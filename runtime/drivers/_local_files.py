@@ -94,8 +94,25 @@ class Files:
         digest = self._hash(path, found, stop)
         for version in same_size:
             if version.sha256 == digest:
-                return replace(version, mtime_ns=found.stat.st_mtime_ns)
+                moved = replace(version, mtime_ns=found.stat.st_mtime_ns)
+                self._adopt(path, found, moved)
+                return moved
         return Version.of_stranger(path, found.stat, digest)
+
+    def _adopt(self, path: str, found: Found, version: Version) -> None:
+        """Write down the new time of bytes that were copied here without theirs, so that nobody hashes them again.
+
+        Only a convenience: left out where another writer is at work (perhaps this very call's own caller) and
+        where nothing may be written.
+        """
+        try:
+            with self.work.locked(path, wait=False) as held:
+                again = self.find(path) if held else None
+                if again is not None and os.path.samestat(again.stat, found.stat) and version.fits(again.stat):
+                    self.work.write_versions(path, [version])
+        except OSError as exc:
+            if exc.errno not in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT} | NOT_THERE:
+                raise
 
     def _hash(self, path: str, found: Found, stop: Stop) -> str:
         key = (path, found.stat.st_ino, found.stat.st_size, found.stat.st_mtime_ns)

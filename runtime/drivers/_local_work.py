@@ -60,10 +60,7 @@ class Work:
         text = self._read((WORK,), "root.json")
         if text is None:
             return Names()
-        document: dict[str, Any] = json.loads(text)
-        if document.get("format") != attributes.FORMAT:
-            raise StorageError(f"{self.root}/{WORK}/root.json has format {document.get('format')!r}, known is 1")
-        self._names = Names(folded=bool(document["folded"]))
+        self._names = _read_names(text, f"{self.root}/{WORK}/root.json")
         return self._names
 
     def prepare(self) -> None:
@@ -103,7 +100,12 @@ class Work:
         """A new file in the temporary folder, locked for as long as the descriptor is open."""
         with folder(self.root, TEMPORARY) as here:
             made = os.open(name, _NEW, 0o666, dir_fd=here)  # the umask applies, as to any file
-        fcntl.flock(made, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(made, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(made)
+            self.discard(name)
+            raise
         return made
 
     def discard(self, name: str) -> None:
@@ -150,14 +152,24 @@ class Work:
     # locks
 
     @contextmanager
-    def locked(self, path: str) -> Iterator[None]:
-        """Hold back all other writers of *path*, in this process and in others."""
+    def locked(self, path: str, *, wait: bool = True) -> Iterator[bool]:
+        """Hold back all other writers of *path*, in this process and in others.
+
+        Args:
+            path: Object path.
+            wait: Wait for those who hold it; otherwise the ``with`` gives False when it is held.
+        """
         name = hashlib.sha256(path.encode()).hexdigest()[:2]
         with folder(self.root, LOCKS) as here:
             lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=here)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held = False
+            else:
+                held = True
+            yield held
         finally:
             os.close(lock)
 
@@ -216,6 +228,16 @@ class Work:
         except BaseException:
             self.discard(made)
             raise
+
+
+def _read_names(text: bytes, source: str) -> Names:
+    try:
+        document: dict[str, Any] = json.loads(text)
+        if document["format"] != attributes.FORMAT:
+            raise StorageError(f"{source} has format {document['format']!r}, known is {attributes.FORMAT}")
+        return Names(folded=bool(document["folded"]))
+    except (ValueError, TypeError, KeyError) as exc:
+        raise StorageError(f"{source} can not be read", hint="it says how names are written; restore it") from exc
 
 
 def remove(name: str, here: int) -> bool:
