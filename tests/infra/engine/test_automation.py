@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import psutil
+import pulumi
+import pytest
+import yaml
+
+from infra import emulators
+from infra.endpoints import endpoints, state_directory
+from infra.engine import Action, Result, plugins
+from infra.engine.automation import PulumiEngine
+from infra.engine.embedded import EmbeddedEngine
+from infra.stack import Stack
+from runtime.errors import ConfigError, StorageError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runtime.testing.fixtures import ProgramFactory
+
+ROOT = Path(__file__).parents[3]
+ON_THIS_MACHINE = """
+config:
+  tandem:storage:
+    profile: dev
+    backends:
+      cache: {driver: memory, primary: true}
+      uploads: {driver: local, root_dir: ./storage/uploads}
+"""
+
+
+class Project:
+    """A project of its own, with the repository's program and one stack."""
+
+    def __init__(self, root: Path, text: str) -> None:
+        self.root = root
+        (root / "infra").mkdir()
+        (root / "stacks").mkdir()
+        shutil.copy(ROOT / "infra" / "__main__.py", root / "infra")
+        shutil.copy(ROOT / "Pulumi.yaml", root)
+        (root / "stacks" / "Pulumi.dev.yaml").write_text(text)
+
+    @property
+    def stack(self) -> Stack:
+        return Stack.read("dev", self.root)
+
+    def replace(self, old: str, new: str) -> None:
+        text = self.stack.file.read_text()
+        assert old in text
+        self.stack.file.write_text(text.replace(old, new, 1))
+
+    def files(self) -> dict[str, bytes]:
+        """What a person keeps in version control."""
+        mine = [path for path in self.root.rglob("*") if path.is_file() and ".tandem" not in path.parts]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in mine if path != self.stack.contract}
+
+    def restart_server(self) -> None:
+        """Kill the server, with everything in it, and start another."""
+        pid = emulators.status(self.stack)[0].pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+        emulators.up(self.stack)
+
+
+@pytest.fixture
+def cli(program: ProgramFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The real ``pulumi`` on PATH, and nothing of the user's Pulumi settings."""
+    folder = str(Path(program("pulumi")[0]).parent)
+    monkeypatch.setenv("PATH", os.pathsep.join([folder, os.environ["PATH"]]))
+    for name in [name for name in os.environ if name.startswith("PULUMI_")]:
+        monkeypatch.delenv(name)
+    return program("pulumi")[0]
+
+
+@pytest.fixture
+def local(cli: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A stack without any cloud, in what stands for the user's own Pulumi backend."""
+    assert cli
+    (tmp_path / "backend").mkdir()
+    (tmp_path / "project").mkdir()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", (tmp_path / "backend").as_uri())
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "the user's")
+    monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
+    return Project(tmp_path / "project", ON_THIS_MACHINE)
+
+
+@pytest.fixture
+def dev(cli: str, program: ProgramFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """The repository's example stack ``dev`` with its server running."""
+    assert cli
+    monkeypatch.delenv("TANDEM_STATE", raising=False)
+    program("ministack")
+    project = Project(tmp_path, (ROOT / "stacks" / "Pulumi.dev.yaml").read_text())
+    emulators.up(project.stack)
+    yield project
+    emulators.down(project.stack)
+
+
+def s3(project: Project) -> Any:
+    aws = endpoints(project.stack)["aws"]
+    return boto3.client(
+        "s3",
+        endpoint_url=aws.url,
+        region_name=aws.region,
+        aws_access_key_id=aws.access_key,
+        aws_secret_access_key=aws.secret_key,
+    )
+
+
+def counts(result: Result) -> dict[Action, int]:
+    return {action: n for action in Action if (n := sum(step.action is action for step in result.steps))}
+
+
+def test_dev_stack_runs_under_the_real_engine_from_preview_to_destroy(dev: Project) -> None:
+    mine = dev.files()
+    engine = PulumiEngine()
+
+    preview = engine.preview(dev.stack)
+    assert counts(preview) == {Action.CREATE: len(preview.steps)}
+    assert not dev.stack.contract.exists()
+    assert s3(dev).list_buckets()["Buckets"] == []
+
+    seen: list[Any] = []
+    created = engine.up(dev.stack, seen.append)
+    assert {step.urn for step in created.steps} == {step.urn for step in preview.steps}
+    assert seen == list(created.steps)
+    assert len(s3(dev).list_buckets()["Buckets"]) == 2
+    assert created.outputs["storage"] == preview.outputs["storage"]
+    contract = dev.stack.contract.read_bytes()
+
+    assert counts(engine.up(dev.stack)) == {Action.SAME: len(created.steps)}
+    assert dev.stack.contract.read_bytes() == contract
+
+    dev.replace("max_age: 1h", "max_age: 2h")
+    edited = engine.up(dev.stack)
+    assert counts(edited) == {Action.UPDATE: 1, Action.SAME: len(created.steps) - 1}
+    (update,) = [step for step in edited.steps if step.action is Action.UPDATE]
+    assert (update.name, update.changed) == ("avatars-cors", ("corsRules[0].maxAgeSeconds",))
+    bucket = edited.outputs["storage"]["storage"]["backends"][0]["s3"]["bucket"]
+    assert s3(dev).get_bucket_cors(Bucket=bucket)["CORSRules"][0]["MaxAgeSeconds"] == 7200
+    dev.replace("max_age: 2h", "max_age: 1h")
+
+    destroyed = engine.destroy(dev.stack)
+    assert counts(destroyed) == {Action.DELETE: len(created.steps)}
+    assert s3(dev).list_buckets()["Buckets"] == []
+    assert engine.destroy(dev.stack).steps == ()
+
+    dev.stack.contract.unlink()
+    embedded = EmbeddedEngine().up(dev.stack)
+    assert dev.stack.contract.read_bytes() == contract
+    assert {step.urn for step in embedded.steps} == {step.urn for step in created.steps}
+    assert embedded.unheld == created.unheld
+    assert {key: value for key, value in dev.files().items() if key in mine} == mine
+
+
+def test_lost_server_is_provisioned_again_and_a_lost_one_can_be_destroyed(dev: Project) -> None:
+    engine = PulumiEngine()
+    engine.up(dev.stack)
+    contract = dev.stack.contract.read_bytes()
+    dev.restart_server()
+    assert [step.name for step in engine.up(dev.stack).steps if step.action is Action.CREATE]
+    assert len(s3(dev).list_buckets()["Buckets"]) == 2
+    assert dev.stack.contract.read_bytes() == contract
+    assert counts(engine.up(dev.stack)).keys() == {Action.SAME}
+
+    dev.restart_server()
+    dev.stack.contract.unlink()
+    assert counts(engine.destroy(dev.stack)).keys() == {Action.DELETE}
+    assert not dev.stack.contract.exists()
+
+
+def test_server_that_does_not_run_is_a_clear_error(dev: Project) -> None:
+    emulators.down(dev.stack)
+    with pytest.raises(ConfigError, match="emulators up -s dev"):
+        PulumiEngine().up(dev.stack)
+    assert not dev.stack.contract.exists()
+
+
+def test_failing_resource_gives_the_engines_message_and_no_contract(dev: Project) -> None:
+    bucket = "tandem-dev-avatars"
+    taken = [name for name in _bucket_names(dev) if name.startswith(bucket)]
+    s3(dev).create_bucket(Bucket=taken[0], CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    with pytest.raises(StorageError) as caught:
+        PulumiEngine().up(dev.stack)
+    assert "avatars" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert not dev.stack.contract.exists()
+
+
+def _bucket_names(project: Project) -> list[str]:
+    preview = PulumiEngine().preview(project.stack)
+    backends = preview.outputs["storage"]["storage"]["backends"]
+    return [backend[kind]["bucket"] for backend in backends for kind in ("s3", "r2") if kind in backend]
+
+
+def test_secrets_of_a_stack_on_emulators_are_private(dev: Project) -> None:
+    PulumiEngine().up(dev.stack)
+    home = state_directory(dev.stack) / "pulumi"
+    assert (home / "passphrase").stat().st_mode & 0o077 == 0
+    assert home.stat().st_mode & 0o077 == 0
+    secret = endpoints(dev.stack)["aws"].secret_key
+    states = [path for path in (home / "state").rglob("*.json") if path.is_file()]
+    assert states
+    assert not [path for path in states if secret in path.read_text()]
+
+
+def test_stack_without_a_cloud_uses_the_users_own_backend(local: Project, cli: str, tmp_path: Path) -> None:
+    mine = local.files()
+    engine = PulumiEngine()
+    with pytest.raises(ConfigError, match="the Pulumi backend has no stack 'dev'"):
+        engine.preview(local.stack)
+    with pytest.raises(ConfigError, match="has no stack"):
+        engine.destroy(local.stack)
+    created = engine.up(local.stack)
+    assert Action.CREATE in counts(created)
+    assert counts(engine.up(local.stack)) == {Action.SAME: len(created.steps)}
+    assert list((tmp_path / "backend" / ".pulumi" / "stacks").rglob("dev.json"))
+    assert not (local.root / ".tandem").exists()
+    assert local.files()["Pulumi.yaml"] == mine["Pulumi.yaml"]
+    command = [cli, "stack", "output", "storage", "--json", "--stack", "dev"]
+    answer = subprocess.run(command, cwd=local.root, capture_output=True, check=True)
+    assert json.loads(answer.stdout) == yaml.safe_load(local.stack.contract.read_text())
+    assert counts(engine.destroy(local.stack)) == {Action.DELETE: len(created.steps)}
+
+
+def test_wrong_spec_is_raised_as_it_was_and_creates_nothing(local: Project) -> None:
+    local.replace("driver: memory", "driver: memmory")
+    with pytest.raises(ConfigError) as caught:
+        PulumiEngine().up(local.stack)
+    assert "storage.backends.cache.driver" in str(caught.value)
+    assert not local.stack.contract.exists()
+
+
+def test_error_of_the_program_is_raised_as_it_was(local: Project) -> None:
+    def broken() -> None:
+        raise LookupError("the program is broken")
+
+    with pytest.raises(LookupError, match="the program is broken"):
+        PulumiEngine(broken).up(local.stack)
+
+
+def test_error_after_the_program_is_told_without_a_traceback(local: Project) -> None:
+    def late() -> None:
+        pulumi.Output.from_input(1).apply(lambda _: ["something"].index("nothing here"))
+
+    engine = PulumiEngine(late)
+    with pytest.raises(StorageError) as caught:
+        engine.up(local.stack)
+    assert str(caught.value) == "'nothing here' is not in list"
+    assert engine.result is not None
+
+
+def test_missing_command_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    project = Project(tmp_path, ON_THIS_MACHINE)
+    with pytest.raises(StorageUnavailableError, match=r"there is no pulumi command .*install the Pulumi CLI"):
+        PulumiEngine().preview(project.stack)
+
+
+def test_plugins_have_the_versions_of_the_sdks(tmp_path: Path) -> None:
+    stale = tmp_path / "plugins" / "resource-aws-v1.0.0"
+    stale.mkdir(parents=True)
+    installed = plugins.install(tmp_path)
+    assert installed["aws"] == version("pulumi-aws")
+    executable = tmp_path / "plugins" / f"resource-aws-v{installed['aws']}" / "pulumi-resource-aws"
+    assert os.access(executable, os.X_OK)
+    assert not stale.exists()
+    assert plugins.install(tmp_path) == installed
