@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
+import pulumi
+from pulumi_gcp import Provider, kms, serviceaccount, storage
 from pydantic import AfterValidator, Field
 
-from infra import naming
-from infra.backend import BackendSpec
-from infra.fields import Duration, wrong
+from infra import gcp, naming
+from infra.backend import BackendSpec, Lifecycle
+from infra.fields import Duration
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageGCSConfig
 from runtime.errors import Problem
 from runtime.fields import GCSBucketName
@@ -18,35 +19,12 @@ from runtime.fields import GCSBucketName
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pulumi
-
     from infra.context import Context
+    from infra.endpoints import Endpoint
     from infra.stack import Stack
 
-_MULTI_REGIONS: Final = {"ASIA": "asia", "EU": "europe", "US": "us"}
-"""Multi-regions of buckets, and the multi-region of Cloud KMS that goes with each.
-
-Source: https://cloud.google.com/storage/docs/encryption/customer-managed-keys#restrictions
-"""
-
-_LOCATION: Final = re.compile(r"[a-z]+-[a-z]+\d{1,2}|(?:ASIA|EUR|NAM)\d{1,2}")
-_PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
-_IDENTITY: Final = re.compile(
-    r"(?:serviceAccount|user|group):[^@\s]+@[a-z0-9.-]+|domain:[a-z0-9.-]+|principal(?:Set)?://\S+"
-)
-
-
-def _location(value: str) -> str:
-    place = value.upper() if "-" not in value else value.lower()
-    if place not in _MULTI_REGIONS and not _LOCATION.fullmatch(place):
-        raise wrong(f"found {value!r}", "EU, US, ASIA, a dual-region such as EUR4 or a region such as europe-west1")
-    return place
-
-
-def _project(value: str) -> str:
-    if not _PROJECT.fullmatch(value):
-        raise wrong(f"found {value!r}", "a project id: 6 to 30 of a-z, 0-9 and -, a letter first")
-    return value
+_KEY: Final = "storage"
+_OF_A_NEW_BUCKET: Final = ("cors", "encryption", "lifecycle", "soft_delete", "storage_class", "tags", "versioning")
 
 
 class Spec(BackendSpec):
@@ -66,8 +44,8 @@ class Spec(BackendSpec):
     encryptions = {"dev": "AES256", "standard": "gcs:cmek", "regulated": "gcs:cmek"}  # noqa: RUF012 - a ClassVar
 
     driver: Literal["gcs"]
-    location: Annotated[str, AfterValidator(_location)] = Field(description="EU, US, ASIA or a region")
-    project: Annotated[str, AfterValidator(_project)] = Field(
+    location: Annotated[str, AfterValidator(gcp.location)] = Field(description="EU, US, ASIA or a region")
+    project: Annotated[str, AfterValidator(gcp.project)] = Field(
         description='here, or tandem:accounts: {gcp: "<project>"} or gcp:project for the whole stack'
     )
     storage_class: Literal["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"] = "STANDARD"
@@ -83,15 +61,182 @@ class Spec(BackendSpec):
         project = stack.accounts.get("gcp") or stack.config.get("gcp:project")
         return {} if project is None else {"project": project}
 
-    def problems(self, context: Context) -> Iterator[Problem]:  # noqa: ARG002 - every driver's has it
-        """Identities that IAM does not know, labels that are none, and a soft delete that the service refuses."""
+    def problems(self, context: Context) -> Iterator[Problem]:
+        """Identities and grants that IAM does not know, tags that are no labels, and what only a new bucket can get."""
         for index, grant in enumerate(self.grants):
-            if not _IDENTITY.fullmatch(grant.to):
+            if not gcp.IDENTITY.fullmatch(grant.to):
                 allowed = "serviceAccount:<e-mail>, user:<e-mail>, group:<e-mail>, principal://…"
                 yield Problem(f"grants[{index}].to", f"found {grant.to!r}", allowed)
-        found = self.soft_delete
-        if found and not timedelta(days=7) <= found <= timedelta(days=90):
+            if "delete" in grant.access and not set(grant.access) >= gcp.ALL:
+                found = "delete comes with read, write and list: no predefined role of GCS is smaller"
+                yield Problem(f"grants[{index}].access", found, "all four, or none that deletes")
+            if "presign" in grant.access and not list(gcp.signers(grant.to, self.signer_email)):
+                yield Problem("signer_email", f"is required: {grant.to} has no service account to sign with", "one")
+        kept = self.soft_delete
+        if kept and not timedelta(days=7) <= kept <= timedelta(days=90):
             yield Problem("soft_delete", "found what the service refuses", "0s, or 7d to 90d")
+        tags = context.owner_tags(self.name, self.tags)
+        if len(gcp.labels(tags)) < len(tags):
+            yield Problem("tags", "two of the tags have the same name as labels", "names that differ in [a-z0-9_-]")
+        yield from self._existing_problems()
+
+    def _existing_problems(self) -> Iterator[Problem]:
+        """A bucket's settings are part of the bucket, so one that somebody else manages keeps all of them."""
+        for key in _OF_A_NEW_BUCKET if self.existing else ():
+            if key in self.model_fields_set:
+                wish = "leave it out, and set it where the bucket is managed"
+                yield Problem(key, "GCS has no settings apart from the bucket, and this one exists already", wish)
+
+    def resolved(self, profile: str) -> Self:
+        """Soft delete too: nothing deleted is paid for in dev, a week of it elsewhere."""
+        found = super().resolved(profile)
+        if found.existing or found.soft_delete is not None:
+            return found
+        return found.model_copy(update={"soft_delete": timedelta(0 if profile == "dev" else 7)})
+
+
+class Bucket(pulumi.ComponentResource):
+    """A GCS bucket with everything that its spec asks for.
+
+    GCS keeps a bucket's settings in the bucket, so there is one resource for them; beside it are its key and who may
+    use it. A key ring can never be deleted, and neither its name nor that of a key be used again: both stay when the
+    stack goes, and a stack that comes back names its key by ``kms_key_id``.
+
+    Attributes:
+        resources: What was made, in order; the contract is written when all of it exists.
+    """
+
+    def __init__(self, spec: Spec, context: Context) -> None:
+        super().__init__("tandem:storage:GCSBucket", spec.name, {}, context.options(spec.provider))
+        self.resources: list[pulumi.CustomResource] = []
+        self._spec, self._context = spec, context
+        self._name = bucket_name(spec, context)
+        self._labels = gcp.labels(context.owner_tags(spec.name, spec.tags))
+        if spec.existing:
+            self.resources.append(storage.Bucket.get(f"{spec.name}-bucket", self._name, opts=self._options()))
+        else:
+            self._bucket(self._key() if spec.customer_key else None)
+        self._access()
+        self.register_outputs({"bucket": self._name})
+
+    def _bucket(self, key: str | None) -> None:
+        spec = self._spec
+        refused = storage.BucketEncryptionCustomerSuppliedEncryptionEnforcementConfigArgs(
+            restriction_mode="FullyRestricted"
+        )
+        soft_delete = int((spec.soft_delete or timedelta(0)).total_seconds())
+        bucket = storage.Bucket(
+            f"{spec.name}-bucket",
+            name=self._name,
+            project=spec.project,
+            location=spec.location,
+            storage_class=spec.storage_class,
+            uniform_bucket_level_access=True,
+            public_access_prevention="inherited" if spec.public else "enforced",
+            versioning=storage.BucketVersioningArgs(enabled=bool(spec.versioning)),
+            # always said: what is left out is a week, which costs money
+            soft_delete_policy=storage.BucketSoftDeletePolicyArgs(retention_duration_seconds=soft_delete),
+            encryption=storage.BucketEncryptionArgs(
+                default_kms_key_name=key, customer_supplied_encryption_enforcement_config=refused
+            ),
+            lifecycle_rules=_lifecycle_rules(spec) or None,
+            cors=_cors_rules(spec) or None,
+            labels=self._labels,
+            force_destroy=bool(spec.force_destroy),
+            opts=self._options(protect=not self._context.dev),
+        )
+        self.resources.append(bucket)
+
+    def _key(self) -> str:
+        """The key's resource name: its owner's, or that of a new one that the storage service may use."""
+        spec, keep = self._spec, not self._context.dev
+        if spec.encryption and spec.encryption.kms_key_id:
+            return spec.encryption.kms_key_id
+        ring = kms.KeyRing(
+            f"{spec.name}-key-ring",
+            name=self._name,
+            project=spec.project,
+            location=gcp.key_location(spec.location),
+            opts=self._options(protect=keep, retain_on_delete=True),
+        )
+        self.resources.append(ring)
+        name = key_name(spec, self._context)
+        key = kms.CryptoKey(
+            f"{spec.name}-key",
+            name=_KEY,
+            key_ring=name.removesuffix(f"/cryptoKeys/{_KEY}"),
+            purpose="ENCRYPT_DECRYPT",
+            rotation_period=_seconds(timedelta(days=90)),
+            destroy_scheduled_duration=_seconds(timedelta(days=30 if keep else 1)),
+            labels=self._labels,
+            opts=self._options(protect=keep, retain_on_delete=True),
+        )
+        self.resources.append(key)
+        user = kms.CryptoKeyIAMMember(
+            f"{spec.name}-key-user",
+            crypto_key_id=name,
+            role=gcp.KEY_USER,
+            member=self._service_agent(),
+            opts=self._options(),
+        )
+        self.resources.append(user)
+        return name
+
+    def _service_agent(self) -> Any:
+        """Who encrypts for the project's buckets.
+
+        Its address holds the project's number, so the cloud is asked, which also makes it: a new project has none. No
+        emulator has one either, and none has IAM.
+        """
+        if self._context.emulated("gcp"):
+            return "serviceAccount:service-0@gs-project-accounts.iam.gserviceaccount.com"
+        options = pulumi.InvokeOutputOptions(parent=self)
+        return storage.get_project_service_account_output(project=self._spec.project, opts=options).member
+
+    def _access(self) -> None:
+        spec = self._spec
+        if spec.public:
+            self._member("public", gcp.PUBLIC_READER, "allUsers")
+        for grant in spec.grants:
+            who = naming.identity(grant.to)
+            for role in gcp.object_roles(grant.access):
+                self._member(f"{role.rpartition('.')[2]}-{who}", role, grant.to)
+            for email in gcp.signers(grant.to, spec.signer_email) if "presign" in grant.access else ():
+                signer = serviceaccount.IAMMember(
+                    f"{spec.name}-signer-{who}",
+                    service_account_id=gcp.service_account(email),
+                    role=gcp.TOKEN_CREATOR,
+                    member=grant.to,
+                    opts=self._options(),
+                )
+                self.resources.append(signer)
+
+    def _member(self, role: str, iam_role: str, member: str) -> None:
+        # named by whom and what: by its place in the spec, a grant that moves up would be deleted after it was made
+        name = f"{self._spec.name}-{role}"
+        made = storage.BucketIAMMember(name, bucket=self._name, role=iam_role, member=member, opts=self._options())
+        self.resources.append(made)
+
+    def _options(self, *, protect: bool = False, retain_on_delete: bool | None = None) -> pulumi.ResourceOptions:
+        after = self.resources[-1:]
+        return pulumi.ResourceOptions(parent=self, depends_on=after, protect=protect, retain_on_delete=retain_on_delete)
+
+
+def provision(spec: Spec, context: Context) -> Bucket:
+    """Make the backend's bucket."""
+    return Bucket(spec, context)
+
+
+def provider(endpoint: Endpoint) -> Provider:
+    """The provider of an emulated stack: storage and keys are at *endpoint*, and no Google is ever asked."""
+    return Provider(
+        "gcp",
+        project=Spec.emulated_account,
+        storage_custom_endpoint=f"{endpoint.url}/storage/v1/",
+        kms_custom_endpoint=f"{endpoint.url}/kms/v1/",
+        iam_custom_endpoint=f"{endpoint.url}/iam/v1/",
+        access_token=pulumi.Output.secret("emulator"),  # or the real provider would look for the user's own
+    )
 
 
 def entry(spec: Spec, context: Context) -> NamedStorageConfig:
@@ -111,17 +256,44 @@ def bucket_name(spec: Spec, context: Context) -> str:
     return spec.existing or naming.gcs_bucket(context.stack.project, context.stack.name, spec.name, spec.project)
 
 
-def key_location(location: str) -> str:
-    """The Cloud KMS location of a bucket's key: a key must be where the bucket is."""
-    return _MULTI_REGIONS.get(location, location.lower())
-
-
 def key_name(spec: Spec, context: Context) -> str:
     """The resource name of the key that the program makes: the ring has the bucket's name."""
-    ring = f"projects/{spec.project}/locations/{key_location(spec.location)}/keyRings/{bucket_name(spec, context)}"
-    return f"{ring}/cryptoKeys/storage"
+    ring = f"projects/{spec.project}/locations/{gcp.key_location(spec.location)}/keyRings/{bucket_name(spec, context)}"
+    return f"{ring}/cryptoKeys/{_KEY}"
 
 
-def provision(spec: Spec, context: Context) -> pulumi.ComponentResource:
-    """Make the backend's bucket."""
-    raise NotImplementedError  # issue 4, at work now
+def _seconds(duration: timedelta) -> str:
+    return f"{int(duration.total_seconds())}s"
+
+
+def _lifecycle_rules(spec: Spec) -> list[storage.BucketLifecycleRuleArgs]:
+    lifecycle = spec.lifecycle or Lifecycle()
+    rules = []
+    if abort := lifecycle.abort_multipart_after:
+        rules.append(_rule("AbortIncompleteMultipartUpload", age=abort.days))
+    if expire := lifecycle.expire_noncurrent_after:
+        rules.append(_rule("Delete", days_since_noncurrent_time=expire.days))
+    for rule in lifecycle.rules:
+        prefixes = [rule.prefix] if rule.prefix else None
+        # live ones only: an age counts from the creation, and an old object's last version would go at once
+        rules.append(_rule("Delete", age=rule.expire_after.days, matches_prefixes=prefixes, with_state="LIVE"))
+    return rules
+
+
+def _rule(action: str, **condition: Any) -> storage.BucketLifecycleRuleArgs:
+    return storage.BucketLifecycleRuleArgs(
+        action=storage.BucketLifecycleRuleActionArgs(type=action),
+        condition=storage.BucketLifecycleRuleConditionArgs(**condition),
+    )
+
+
+def _cors_rules(spec: Spec) -> list[storage.BucketCorArgs]:
+    return [
+        storage.BucketCorArgs(
+            origins=list(rule.origins),
+            methods=list(rule.methods),
+            response_headers=list(dict.fromkeys([*rule.headers, *rule.expose])),  # GCS has one list for both
+            max_age_seconds=rule.contract().max_age,
+        )
+        for rule in spec.cors
+    ]
