@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,12 +43,12 @@ _METADATA_NAME = re.compile(r"[a-z][a-z0-9_-]{0,127}")
 _MIME = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;.*)?", re.ASCII)
 
 
-def upload_options(path: str, given: UploadOptions | str | None, options: Mapping[str, Any]) -> UploadOptions:
+def upload_options(path: str, given: object, options: Mapping[str, Any]) -> UploadOptions:
     """All options of one upload as one value, with the content type that applies.
 
     Args:
         path: Where to; its suffix tells the content type when nobody does.
-        given: The argument ``content_type``: a type, or all options.
+        given: The argument ``content_type``: a type, or all options (ours, or those of lexigram-contracts).
         options: Keyword options; they win over *given*.
 
     Raises:
@@ -64,8 +64,17 @@ def upload_options(path: str, given: UploadOptions | str | None, options: Mappin
         merged = replace(given, **options) if options else given
         return merged if merged.content_type else replace(merged, content_type=guess_content_type(path))
     if given is not None and not isinstance(given, str):
-        raise TypeError(f"content_type is a string or UploadOptions, not {type(given).__name__}")
+        return upload_options(path, _from_lexigram(given), options)
     return UploadOptions(content_type=given or guess_content_type(path), **options)
+
+
+def _from_lexigram(given: object) -> UploadOptions:
+    """Options of lexigram-contracts as ours: an application that is typed against it gives its class of that name."""
+    if is_dataclass(given) and type(given).__name__ == UploadOptions.__name__:
+        values = {field.name: getattr(given, field.name) for field in fields(given)}
+        if values.keys() <= OPTION_NAMES:
+            return UploadOptions(**values)
+    raise TypeError(f"content_type is a string or UploadOptions, not {type(given).__name__}")
 
 
 def check_options(options: UploadOptions, backend: NamedStorageConfig, capabilities: Capabilities) -> None:
