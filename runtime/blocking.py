@@ -103,10 +103,11 @@ class BlockingBlobStore:
         self,
         path: ObjectPath,
         chunk_size: int = 8192,
+        *,
         range: ByteRange | tuple[int, int | None] | None = None,  # noqa: A002 - as on BlobStore
     ) -> Iterator[bytes]:
         """As `BlobStore.stream`."""
-        return self._each(self._store.stream(path, chunk_size, range))
+        return self._each(self._store.stream(path, chunk_size, range=range))
 
     def exists(self, path: ObjectPath) -> bool:
         """As `BlobStore.exists`."""

@@ -225,6 +225,7 @@ class BlobStore(BlobStoreProtocol):
         self,
         path: ObjectPath,
         chunk_size: int = 8192,
+        *,
         range: ByteRange | tuple[int, int | None] | None = None,  # noqa: A002 - what HTTP calls it
     ) -> AsyncGenerator[bytes, None]:
         """Read one object in chunks of exactly *chunk_size* bytes (the last may be shorter).

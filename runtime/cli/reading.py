@@ -162,7 +162,7 @@ def cat(
     async def copy() -> None:
         output = sys.stdout.buffer
         async with opened(config, stack, address.backend) as storage:
-            chunks = storage[address.backend].stream(address.path, CHUNK_BYTES, byte_range)
+            chunks = storage[address.backend].stream(address.path, CHUNK_BYTES, range=byte_range)
             async with aclosing(chunks):
                 async for chunk in chunks:
                     output.write(chunk)

@@ -222,7 +222,7 @@ async def test_a_range_is_read_by_download_and_stream(store: BlobStore) -> None:
     expected = {(0, 4): b"0123", (3, None): b"3456789", (9, 100): b"9", (10, None): b"", (100, 200): b"", (5, 5): b""}
     for wanted, content in expected.items():
         assert await store.download("a", range=wanted) == content
-        assert b"".join([chunk async for chunk in store.stream("a", 3, wanted)]) == content
+        assert b"".join([chunk async for chunk in store.stream("a", 3, range=wanted)]) == content
 
 
 @pytest.mark.parametrize(
