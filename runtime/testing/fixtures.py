@@ -67,14 +67,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
 
     def get(name: str) -> Server:
         if name in absent:
-            _give_up(absent[name])
+            give_up(absent[name])
         if name not in running:
             toolbox = Toolbox(install=may_install(quick=find(name).quick))
             try:
                 running[name] = start(name, home / name, toolbox=toolbox)
             except ServerUnavailableError as error:
                 absent[name] = error  # so that a slow refusal is met once, not by every test
-                _give_up(error)
+                give_up(error)
         if not running[name].alive():
             raise ServerFailedError(f"{name} ended in the middle of the tests; see {running[name].log}")
         return running[name]
@@ -96,12 +96,13 @@ def program() -> ProgramFactory:
         try:
             return install(name, Toolbox(install=may_install(quick=name != "pulumi" and find(name).quick)))
         except ServerUnavailableError as error:
-            _give_up(error)
+            give_up(error)
 
     return get
 
 
-def _give_up(error: ServerUnavailableError) -> NoReturn:
+def give_up(error: ServerUnavailableError) -> NoReturn:
+    """End a test whose server, or other program, can not be had: skipped, or failed where servers are required."""
     if servers_required():
         pytest.fail(f"{error} (TANDEM_REQUIRE_SERVERS=1)", pytrace=False)
     pytest.skip(str(error))

@@ -71,13 +71,17 @@ class Toolbox:
     install: bool = True
     log: Callable[[str], None] = to_stderr
 
-    def python_environment(self, name: str) -> Path:
+    def python_environment(self, name: str, pins: Path | None = None) -> Path:
         """The Python of an environment of its own that holds exactly the requirements ``pins/<name>.txt``.
+
+        Args:
+            name: What it is for.
+            pins: Another file of hashed requirements, for what is no server.
 
         Raises:
             ServerUnavailableError: it is not installed and can not be.
         """
-        pins = PINS / f"{name}.txt"
+        pins = pins or PINS / f"{name}.txt"
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         home = self.cache / f"{name}-py{version}-{_digest(pins)}"
         python = Path("Scripts", "python.exe") if os.name == "nt" else Path("bin", "python")
