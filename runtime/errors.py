@@ -6,6 +6,7 @@ Each class is also the builtin exception that a Python programmer would catch::
     ├── NotFoundError            (FileNotFoundError)
     ├── AlreadyExistsError       (FileExistsError)
     ├── PreconditionFailedError
+    ├── NotModifiedError
     ├── PermissionDeniedError    (PermissionError)
     │   └── UnauthenticatedError
     ├── InvalidPathError         (ValueError)
@@ -26,7 +27,7 @@ and keeps the original as ``__cause__``. No message holds a secret or a signed U
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,8 +84,24 @@ class AlreadyExistsError(StorageError, FileExistsError):
     """An object is there already and the call asked for a new one."""
 
 
-class PreconditionFailedError(StorageError):
+class _VersionError(StorageError):
+    """An answer about the version of an object.
+
+    Attributes:
+        etag: Of the version that is there, where the answer told it.
+    """
+
+    def __init__(self, message: str = "", *, etag: str | None = None, **about: Any) -> None:
+        super().__init__(message, **about)
+        self.etag = etag
+
+
+class PreconditionFailedError(_VersionError):
     """The object is not in the version that the call asked for."""
+
+
+class NotModifiedError(_VersionError):
+    """The object is still in the version that the caller has, so nothing was read."""
 
 
 class PermissionDeniedError(StorageError, PermissionError):
