@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from infra.context import Context
     from infra.spec import StorageSpec
     from infra.stack import Stack
+
+
+SECRETS: Final = "secrets"
+"""Stack output with the values of the variables that the contract refers to, encrypted in the state."""
 
 
 class ProgramError(ConfigError, pulumi.RunError):
@@ -36,6 +40,9 @@ def program(stack: Stack) -> None:
     context = replace(context, providers=_providers(spec, context))
     buckets = [module_of(backend.driver).provision(backend, context) for backend in spec.backends]
     emit(spec, context, buckets)
+    secrets = pulumi.Config("tandem").get_secret_object(SECRETS)
+    if secrets is not None:
+        pulumi.export(SECRETS, secrets)
 
 
 def plan(stack: Stack, spec: StorageSpec) -> Context:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,7 +21,9 @@ from runtime.validation import did_you_mean, read_yaml
 
 PROJECT_FILE: Final = "Pulumi.yaml"
 
-KEYS: Final = ("tandem:storage", "tandem:emulators", "tandem:accounts")
+SECRETS_KEY: Final = "tandem:secrets"
+
+KEYS: Final = ("tandem:storage", "tandem:emulators", "tandem:accounts", SECRETS_KEY)
 """The keys of a stack file that are ours; the other namespaces belong to Pulumi and its providers."""
 
 
@@ -39,7 +41,7 @@ class Stack:
     name: str
     project: str
     root: Path
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def read(cls, name: str, root: Path) -> Stack:
@@ -71,7 +73,8 @@ class Stack:
     def from_pulumi(cls) -> Stack:
         """The stack that the Pulumi engine runs this program for."""
         configured = {**pulumi.runtime.config.get_config_env(), **(pulumi.runtime.config.CONFIG.get() or {})}
-        config = {key: _decoded(key, str(value)) for key, value in configured.items()}
+        # the engine gives secrets in clear; the program hands them on without looking (`infra.provision`)
+        config = {key: _decoded(key, str(value)) for key, value in configured.items() if key != SECRETS_KEY}
         root = Path(pulumi.get_root_directory() or Path.cwd())
         root = next((path for path in (root, *root.parents) if (path / PROJECT_FILE).is_file()), root)
         return cls(pulumi.get_stack(), pulumi.get_project(), root.resolve(), MappingProxyType(config))

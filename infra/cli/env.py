@@ -28,7 +28,7 @@ def env(stack: StackName, form: FormOption = Form.EXPORT, cwd: Root = None, as_j
     The config holds references only (``${MEDIA_SECRET_KEY}``); this prints what they stand for, taken from the
     stack's outputs. Nothing is written to disk. Use it as: eval "$(tandem env -s dev)".
     """
-    from infra.secrets_export import environment
+    from infra.environment import environment
 
     variables = environment(read_stack(stack, cwd))
     if as_json:

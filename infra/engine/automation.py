@@ -89,6 +89,20 @@ class PulumiEngine:
         """
         return self._run(stack, "destroy", on_step, create=bool(stack.emulators))
 
+    def outputs(self, stack: Stack) -> Mapping[str, Any]:
+        """The outputs of the stack's last `up`, secrets in clear: print them, never write them down.
+
+        Raises:
+            StorageError: as for `preview`.
+        """
+        try:
+            opened = _open(stack, lambda: None, create=False)
+            return {name: output.value for name, output in opened.outputs().items()}
+        except errors.StackNotFoundError as error:
+            raise _no_such_stack(stack) from error
+        except errors.CommandError as error:
+            raise StorageError(_last_words(error)) from error
+
     def _run(self, stack: Stack, verb: str, on_step: Callable[[Step], None] | None, *, create: bool) -> Result:
         started = perf_counter()
         recorder = Recorder(on_step, deleting=verb == "destroy")
@@ -216,11 +230,15 @@ def _failure(stack: Stack, recorder: Recorder, program: _Program, error: errors.
     if program.raised is not None:
         return program.raised
     if isinstance(error, errors.StackNotFoundError):
-        hint = f"tandem up -s {stack.name} creates it, as `pulumi stack init {stack.name}` would"
-        return ConfigError(f"the Pulumi backend has no stack {stack.name!r}", hint=hint)
+        return _no_such_stack(stack)
     if isinstance(error, errors.ConcurrentUpdateError):
         return StorageError(f"another run is changing the stack {stack.name!r}", retryable=True, hint=LOCKED)
     return StorageError("\n".join(recorder.errors) or _last_words(error))
+
+
+def _no_such_stack(stack: Stack) -> ConfigError:
+    hint = f"tandem up -s {stack.name} creates it, as `pulumi stack init {stack.name}` would"
+    return ConfigError(f"the Pulumi backend has no stack {stack.name!r}", hint=hint)
 
 
 def _last_words(error: errors.CommandError) -> str:
