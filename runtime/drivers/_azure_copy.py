@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from runtime.drivers import _azure_wire as wire
-from runtime.drivers._http import Request, ServiceError
+from runtime.drivers._http import Request, ServiceError, http_date
 from runtime.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def copy_blob(http: HttpClient, source: str, readable_source: str, target:
     return replace(
         wire.info_of(path, found.headers),
         etag=done.headers["etag"].strip('"'),
-        last_modified=wire.time_of(done.headers["last-modified"]),
+        last_modified=http_date(done.headers["last-modified"]),
         created_at=None,
         version=done.headers.get("x-ms-version-id"),
     )

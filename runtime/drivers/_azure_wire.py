@@ -11,13 +11,12 @@ Source:
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from lxml import etree
 
+from runtime.drivers._http import http_date
 from runtime.models import FileInfo, ObjectPage
 
 if TYPE_CHECKING:
@@ -66,8 +65,8 @@ def info_of(path: str, headers: Mapping[str, str]) -> FileInfo:
         path=path,
         size=int(size),
         content_type=headers.get("content-type", _DEFAULT_TYPE),
-        last_modified=time_of(headers["last-modified"]),
-        created_at=time_of(created) if created else None,
+        last_modified=http_date(headers["last-modified"]),
+        created_at=http_date(created) if created else None,
         etag=headers["etag"].strip('"'),
         metadata=_metadata_of(headers),
         cache_control=headers.get("cache-control"),
@@ -84,7 +83,7 @@ def written(path: str, size: int, options: UploadOptions, headers: Mapping[str, 
         path=path,
         size=size,
         content_type=options.content_type or _DEFAULT_TYPE,
-        last_modified=time_of(headers["last-modified"]),
+        last_modified=http_date(headers["last-modified"]),
         etag=headers["etag"].strip('"'),
         metadata=dict(options.metadata or {}),
         cache_control=options.cache_control,
@@ -119,11 +118,6 @@ def block_list(ids: list[str]) -> bytes:
     )
 
 
-def time_of(text: str) -> datetime:
-    """A header's date as aware UTC time."""
-    return parsedate_to_datetime(text).astimezone(UTC)
-
-
 def _metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name, value in headers.items():
@@ -147,8 +141,8 @@ def _listed(item: etree._Element) -> FileInfo:
         path=_name_of(item),
         size=int(values.get("Content-Length") or 0),
         content_type=values.get("Content-Type") or _DEFAULT_TYPE,
-        last_modified=time_of(values["Last-Modified"] or ""),
-        created_at=time_of(created) if created else None,
+        last_modified=http_date(values["Last-Modified"] or ""),
+        created_at=http_date(created) if created else None,
         etag=(values.get("Etag") or "").strip('"') or None,
         cache_control=values.get("Cache-Control") or None,
         content_disposition=values.get("Content-Disposition") or None,

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.drivers._http import ServiceError
+from runtime.drivers._http import ServiceError, http_date
 from runtime.models import FileInfo, ObjectPage
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def info_of_headers(path: str, headers: Mapping[str, str]) -> FileInfo:
         path=path,
         size=int(size),
         content_type=headers.get("content-type", _DEFAULT_TYPE),
-        last_modified=parsedate_to_datetime(headers["last-modified"]).astimezone(UTC),
+        last_modified=http_date(headers["last-modified"]),
         etag=generation,
         metadata={
             name[len(_META) :].lower(): value for name, value in headers.items() if name.lower().startswith(_META)

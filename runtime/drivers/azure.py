@@ -82,8 +82,9 @@ class AzureDriver(Driver):
 
     async def close(self) -> None:
         await self._http.close()
-        if self._sdk is not None:
-            await self._sdk.close()
+        sdk, self._sdk = self._sdk, None
+        if sdk is not None:
+            await sdk.close()
         await self._credential.close()
 
     @property

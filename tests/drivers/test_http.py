@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from email.utils import format_datetime
+from importlib import import_module
 from time import time
 from typing import TYPE_CHECKING
 
@@ -14,11 +16,13 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from runtime.config import NamedStorageConfig
 from runtime.drivers import _http
-from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError, transport_kind
+from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError, http_date, transport_kind
 from runtime.drivers._tokens import TokenCache
 from runtime.errors import StorageTimeoutError, StorageUnavailableError
 from runtime.models import FileInfo
+from runtime.store import BlobStore
 from runtime.testing.conformance.support import payload
 from runtime.testing.serving import serving
 
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from starlette.requests import Request as Received
+
+    from runtime.testing.fixtures import ServerFactory
 
 MIB = 1024 * 1024
 DATA = payload(3 * MIB)
@@ -115,6 +121,20 @@ class TestRetries:
             await client.read(Request("GET", f"{url}/a"))
         assert (caught.value.status, caught.value.code, len(server.received)) == (status, "Told", 1)
 
+    @pytest.mark.parametrize(("status", "tries"), [(503, 2), (429, 2), (500, 1), (504, 1)])
+    async def test_conditional_write_is_tried_again_only_when_nothing_was_done(
+        self, shaky: tuple[Shaky, str], client: HttpClient, status: int, tries: int
+    ) -> None:
+        server, url = shaky
+        server.answers = [status, 200]
+        request = Request("PUT", f"{url}/a", body=(b"x",), repeatable=False)
+        if tries == 1:
+            with pytest.raises(ServiceError):
+                await client.read(request)
+        else:
+            await client.read(request)
+        assert len(server.received) == tries
+
     async def test_there_is_an_end_to_trying(self, shaky: tuple[Shaky, str], client: HttpClient) -> None:
         server, url = shaky
         server.answers = [503]
@@ -152,6 +172,11 @@ class TestRetries:
         assert "secret" not in repr(request)
         assert "https" not in str(ServiceError(403, "Denied"))
 
+    def test_dates_are_utc(self) -> None:
+        for month in range(1, 13):
+            time_of_month = datetime(2026, month, 23, 7, 8, 9, tzinfo=UTC)
+            assert http_date(format_datetime(time_of_month, usegmt=True)) == time_of_month
+
     def test_timeouts_are_told_from_other_failures(self) -> None:
         assert transport_kind(TimeoutError()) is StorageTimeoutError
         assert transport_kind(aiohttp.ServerTimeoutError()) is StorageTimeoutError
@@ -188,6 +213,31 @@ class TestResumedReads:
         async with self.reader(client, Breaking(times=0)) as reader:
             await reader.aclose()
             assert [chunk async for chunk in reader.chunks(10)] == []
+
+
+@pytest.mark.parametrize("driver", ["azure", "gcs"])
+async def test_driver_works_again_after_it_was_closed(driver: str, server: ServerFactory) -> None:
+    running = server({"azure": "azurite", "gcs": "fake-gcs-server"}[driver])
+    settings = {
+        "azure": {
+            "account_name": running.access_key,
+            "account_key": running.secret_key,
+            "container": "reopened",
+            "endpoint_url": f"{running.url}/{running.access_key}",
+        },
+        "gcs": {"bucket": "reopened", "project_id": "p", "endpoint_url": running.url},
+    }[driver]
+    backend = NamedStorageConfig.model_validate({"name": "again", "driver": driver, driver: settings})
+    store = BlobStore(backend, import_module(f"runtime.drivers.{driver}").driver_class(backend))
+    for number in range(2):
+        async with store:
+            if number == 0 and driver == "azure":
+                await store.raw.create_container("reopened")
+            elif number == 0:
+                await asyncio.to_thread(store.raw.create_bucket, "reopened")
+            await store.upload("object", str(number))
+            assert await store.download("object") == str(number).encode()
+            assert (await store.health_check()).is_healthy()
 
 
 class TestTokenCache:
