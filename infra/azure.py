@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+import pulumi
+from pulumi_azure_native import Provider, authorization, resources, storage
 from pydantic import AfterValidator, Field
 
-from infra import naming
+from infra import azure_rm, naming
+from infra import azure_settings as settings
 from infra.backend import BackendSpec
-from infra.fields import Days, Unique, wrong
+from infra.fields import Days, Unique
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageAzureConfig
 from runtime.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pulumi
-
     from infra.context import Context
+    from infra.endpoints import Endpoint
 
-_EXISTING: Final = re.compile(r"[a-z0-9]{3,24}/(?=.{3,63}$)[a-z0-9](?:-?[a-z0-9])*")
-_PRINCIPAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_KEY: Final = re.compile(r"https://[a-z0-9-]+\.vault\.azure\.net/keys/[0-9A-Za-z-]+(?:/[0-9a-f]{32})?")
-
-
-def _address(value: str) -> str:
-    try:
-        network = ip_network(value)
-    except ValueError:
-        raise wrong(f"found {value!r}", "a public IPv4 address or range: 203.0.113.7, 203.0.113.0/24") from None
-    if network.version != 4 or (network.is_private and not network.is_global):  # noqa: PLR2004 - IPv4
-        raise wrong(f"found {value!r}", "a public IPv4 address or range; Azure refuses private ones")
-    return value
-
-
-def _existing(value: str) -> str:
-    if not _EXISTING.fullmatch(value):
-        raise wrong(f"found {value!r}", "<account>/<container>")
-    return value
+_OF_A_NEW_ACCOUNT: Final = frozenset({
+    "cors", "encryption", "ips", "key_identity", "lifecycle", "network", "public", "sku", "soft_delete", "tags",
+    "versioning",
+})  # fmt: skip
 
 
 class Spec(BackendSpec):
@@ -54,6 +39,7 @@ class Spec(BackendSpec):
         resource_group: A resource group that exists; the program makes one when it is left out.
         sku: Redundancy of the account.
         soft_delete: How long deleted blobs and containers can be restored, 1d to 365d.
+        key_identity: Resource id of the user-assigned identity that the vault of ``kms_key_id`` lets in.
         existing: ``<account>/<container>`` that is there already.
     """
 
@@ -65,14 +51,29 @@ class Spec(BackendSpec):
     driver: Literal["azure"]
     location: str = Field(pattern=r"^[a-z]+[0-9]?$", description="an Azure region such as westeurope")
     network: Literal["public", "private", "ips"] | None = None
-    ips: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Unique] = ()
+    ips: Annotated[tuple[Annotated[str, AfterValidator(azure_rm.address)], ...], Unique] = ()
     resource_group: str | None = Field(default=None, pattern=r"^[\w().-]{1,89}[\w()-]$")
     sku: Literal["Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS"] | None = None
     soft_delete: Days = timedelta(days=7)
-    existing: Annotated[str, AfterValidator(_existing)] | None = None
+    key_identity: str | None = Field(default=None, pattern=azure_rm.IDENTITY)
+    existing: Annotated[str, AfterValidator(azure_rm.existing)] | None = None
 
     def problems(self, context: Context) -> Iterator[Problem]:
-        """A network that nobody chose, and identities, keys and retentions that Azure does not know."""
+        """A network that nobody chose, and whatever Azure does not know or can not do."""
+        yield from self._network_problems(context)
+        yield from self._key_problems()
+        yield from self._grant_problems()
+        yield from self._existing_problems()
+        if self.soft_delete > timedelta(days=365):
+            yield Problem("soft_delete", f"found {self.soft_delete.days}d", "1d to 365d")
+        abort = self.lifecycle.abort_multipart_after if self.lifecycle else None
+        if abort not in {None, timedelta(days=7)}:
+            yield Problem("lifecycle.abort_multipart_after", "Azure drops unfinished uploads after a week", "7d")
+        if (self.grants or self.existing) and not context.emulated("azure") and not context.account("azure", ""):
+            found = "is required for grants and existing containers: their ids hold it"
+            yield Problem("tandem:accounts.azure", found, "the subscription's id")
+
+    def _network_problems(self, context: Context) -> Iterator[Problem]:
         if self.network is None and not context.dev and self.existing is None:
             allowed = "public, ips (with ips: […]) or private"
             yield Problem(
@@ -82,42 +83,226 @@ class Spec(BackendSpec):
             yield Problem(
                 "ips", "goes with network: ips" if self.ips else "is required for network: ips", "both or none"
             )
-        if self.soft_delete > timedelta(days=365):
-            yield Problem("soft_delete", f"found {self.soft_delete.days}d", "1d to 365d")
-        for index, grant in enumerate(self.grants):
-            if not _PRINCIPAL.fullmatch(grant.to):
-                yield Problem(f"grants[{index}].to", f"found {grant.to!r}", "the object id of a principal, a UUID")
-        if self.customer_key and self.encryption and not _KEY.fullmatch(self.encryption.kms_key_id or ""):
+
+    def _key_problems(self) -> Iterator[Problem]:
+        key = self.encryption.kms_key_id if self.encryption and self.encryption.customer_key else None
+        if self.customer_key and not azure_rm.KEY.fullmatch(key or ""):
             yield Problem(
                 "encryption.kms_key_id", "azure:cmk needs a key", "https://<vault>.vault.azure.net/keys/<key>"
             )
+        if self.customer_key is not bool(self.key_identity):
+            found = "is required for azure:cmk: the key's vault has to let it in before there is an account"
+            yield Problem(
+                "key_identity",
+                "goes with encryption azure:cmk" if self.key_identity else found,
+                "the resource id of a user-assigned identity with the role Key Vault Crypto Service Encryption User",
+            )
+
+    def _grant_problems(self) -> Iterator[Problem]:
+        for index, grant in enumerate(self.grants):
+            if not azure_rm.PRINCIPAL.fullmatch(grant.to):
+                yield Problem(
+                    f"grants[{index}].to",
+                    f"found {grant.to!r}",
+                    "the object id of a service principal or managed identity, user:<object id> or group:<object id>",
+                )
+            if not azure_rm.possible(grant.access):
+                found = f"found {', '.join(grant.access)}: Azure's roles list with reading, and delete with writing"
+                allowed = "read and list, or read, write, delete and list; presign beside either"
+                yield Problem(f"grants[{index}].access", found, allowed)
+
+    def _existing_problems(self) -> Iterator[Problem]:
+        """An account's settings are for everything in it, so one that somebody else manages keeps them."""
+        if not self.existing:
+            return
+        if self.resource_group is None:
+            yield Problem("resource_group", "is required with existing", "the group that the account is in")
+        for key in sorted(_OF_A_NEW_ACCOUNT & self.model_fields_set):
+            wish = "leave it out, and set it where the account is managed"
+            yield Problem(key, "is a setting of the whole account, which exists already", wish)
+
+
+class Bucket(pulumi.ComponentResource):
+    """A storage account with one container, and everything that its spec asks for.
+
+    The account is in a resource group of its own unless the spec names one, so that backends come and go one by one.
+
+    Attributes:
+        resources: What was made, in order; the contract is written when all of it exists.
+    """
+
+    def __init__(self, spec: Spec, context: Context) -> None:
+        super().__init__("tandem:storage:AzureBucket", spec.name, {}, context.options(spec.provider))
+        self.resources: list[pulumi.CustomResource] = []
+        self._spec, self._context, self._home = spec, context, home(spec, context)
+        self._tags = context.owner_tags(spec.name, spec.tags)
+        if spec.existing:
+            name, container = f"{spec.name}-bucket", self._home.container_id
+            self.resources.append(storage.BlobContainer.get(name, container, opts=self._options()))
+        else:
+            self._group()
+            self._account()
+            self._service()
+            self._container()
+            self._lifecycle()
+        for grant in spec.grants:
+            for role, scope in self._home.assignments(grant.access):
+                self._assign(role, scope, grant.to)
+        self.register_outputs({"bucket": self._home.container})
+
+    def _group(self) -> None:
+        if self._spec.resource_group:
+            return
+        group = resources.ResourceGroup(
+            f"{self._spec.name}-group",
+            resource_group_name=self._home.group,
+            location=self._spec.location,
+            tags=self._tags,
+            opts=self._options(protect=not self._context.dev),
+        )
+        self.resources.append(group)
+
+    def _account(self) -> None:
+        spec, dev = self._spec, self._context.dev
+        account = storage.StorageAccount(
+            f"{spec.name}-account",
+            account_name=self._home.account,
+            resource_group_name=self._home.group,
+            location=spec.location,
+            kind="StorageV2",
+            sku=storage.SkuArgs(name=spec.sku or ("Standard_LRS" if dev else "Standard_ZRS")),
+            minimum_tls_version="TLS1_2",
+            enable_https_traffic_only=True,
+            allow_blob_public_access=spec.public,
+            # left out it would be allowed; an emulator knows nothing but keys
+            allow_shared_key_access=self._context.emulated("azure"),
+            default_to_o_auth_authentication=True,
+            allow_cross_tenant_replication=False,
+            allowed_copy_scope="AAD",
+            is_local_user_enabled=False,
+            is_sftp_enabled=False,
+            public_network_access="Disabled" if spec.network == "private" else "Enabled",
+            network_rule_set=settings.network(spec),
+            sas_policy=settings.sas_policy(),
+            encryption=settings.encryption(spec, dev=dev),
+            identity=settings.identity(spec),
+            tags=self._tags,
+            opts=self._options(protect=not dev),
+        )
+        self.resources.append(account)
+
+    def _service(self) -> None:
+        kept = storage.DeleteRetentionPolicyArgs(enabled=True, days=self._spec.soft_delete.days)
+        feed = storage.ChangeFeedArgs(enabled=True, retention_in_days=90)
+        service = storage.BlobServiceProperties(
+            f"{self._spec.name}-service",
+            blob_services_name="default",
+            **self._place(),
+            is_versioning_enabled=bool(self._spec.versioning),
+            delete_retention_policy=kept,
+            container_delete_retention_policy=kept,
+            change_feed=None if self._context.dev else feed,
+            cors=storage.CorsRulesArgs(cors_rules=settings.cors_rules(self._spec)),
+            opts=self._options(),
+        )
+        self.resources.append(service)
+
+    def _container(self) -> None:
+        container = storage.BlobContainer(
+            f"{self._spec.name}-bucket",
+            container_name=self._home.container,
+            **self._place(),
+            public_access="Blob" if self._spec.public else "None",  # reads, no listing
+            opts=self._options(protect=not self._context.dev),
+        )
+        self.resources.append(container)
+
+    def _lifecycle(self) -> None:
+        if not (rules := settings.lifecycle_rules(self._spec, self._home.container)):
+            return
+        policy = storage.ManagementPolicy(
+            f"{self._spec.name}-lifecycle",
+            management_policy_name="default",
+            **self._place(),
+            policy=storage.ManagementPolicySchemaArgs(rules=rules),
+            opts=self._options(),
+        )
+        self.resources.append(policy)
+
+    def _assign(self, role: str, scope: str, principal: str) -> None:
+        kind, _, identity = principal.rpartition(":")
+        # named by whom and what: by its place in the spec, a grant that moves up would be deleted after it was made
+        assignment = authorization.RoleAssignment(
+            f"{self._spec.name}-{azure_rm.ROLE_NAMES[role]}-{naming.identity(principal)}",
+            role_assignment_name=azure_rm.assignment_name(scope, role, identity),
+            scope=scope,
+            role_definition_id=self._home.role_id(role),
+            principal_id=identity,
+            principal_type=azure_rm.PRINCIPAL_TYPES[kind],  # a principal that was just made is not found without it
+            opts=self._options(),
+        )
+        self.resources.append(assignment)
+
+    def _place(self) -> dict[str, str]:
+        return {"account_name": self._home.account, "resource_group_name": self._home.group}
+
+    def _options(self, *, protect: bool = False) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
+
+
+def provision(spec: Spec, context: Context) -> Bucket:
+    """Make the backend's account and container."""
+    return Bucket(spec, context)
+
+
+def provider(endpoint: Endpoint) -> Provider:
+    """The provider of an emulated stack.
+
+    Azure's provider finds every address in the metadata of its cloud, so an emulator is a cloud whose metadata is at
+    *endpoint*; the emulator's account and key are the credentials.
+    """
+    return Provider(
+        "azure-native",
+        subscription_id=azure_rm.EMULATED_SUBSCRIPTION,
+        metadata_host=endpoint.url,
+        client_id=endpoint.access_key,
+        client_secret=pulumi.Output.secret(endpoint.secret_key),
+    )
 
 
 def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     """The backend as the contract has it; keyless, except on an emulator."""
     endpoint = context.endpoint("azure")
     account, container = names(spec, context)
-    settings: dict[str, Any] = {"account_name": account, "container": container, "public_url": spec.public_url}
+    found: dict[str, Any] = {"account_name": account, "container": container, "public_url": spec.public_url}
     if endpoint is not None:
-        settings |= {"endpoint_url": endpoint.url, "account_key": context.reference(endpoint.secret_key_file)}
+        found |= {
+            "endpoint_url": f"{endpoint.url}/{account}",
+            "account_key": context.reference(endpoint.secret_key_file),
+        }
     if spec.encryption is not None:
         key = spec.encryption.kms_key_id
-        settings["encryption"] = EncryptionConfig(enabled=True, type=spec.encryption.type, kms_key_id=key)
-    return spec.named(StorageAzureConfig(**settings), capabilities=("presign",))
+        found["encryption"] = EncryptionConfig(enabled=True, type=spec.encryption.type, kms_key_id=key)
+    return spec.named(StorageAzureConfig(**found), capabilities=("presign",))
 
 
 def names(spec: Spec, context: Context) -> tuple[str, str]:
     """Account and container, known before they exist."""
     if spec.existing:
         account, _, container = spec.existing.partition("/")
-        return account, container
-    stack, subscription = context.stack, context.account("azure", "")
+        return spec.emulated_account if context.emulated("azure") else account, container
+    stack, subscription = context.stack, context.account("azure", azure_rm.EMULATED_SUBSCRIPTION)
     container = naming.bucket(stack.project, stack.name, spec.name, subscription)
     if context.emulated("azure"):
         return spec.emulated_account, container  # Azurite has the one account
     return naming.azure_account(stack.project, stack.name, spec.name, subscription), container
 
 
-def provision(spec: Spec, context: Context) -> pulumi.ComponentResource:
-    """Make the backend's account and container."""
-    raise NotImplementedError  # issue 4, at work now
+def home(spec: Spec, context: Context) -> azure_rm.Home:
+    """Subscription, resource group, account and container of the backend."""
+    stack, subscription = context.stack, context.account("azure", azure_rm.EMULATED_SUBSCRIPTION)
+    made = naming.bucket(stack.project, stack.name, spec.name, subscription)
+    account, container = names(spec, context)
+    if context.emulated("azure") and not spec.existing:  # the account that there would be
+        account = naming.azure_account(stack.project, stack.name, spec.name, subscription)
+    return azure_rm.Home(subscription, spec.resource_group or made, account, container)

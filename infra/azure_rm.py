@@ -1,0 +1,119 @@
+"""Resource ids and roles of Azure Resource Manager, from plain strings: known in preview and offline."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid5
+
+from infra.fields import wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+EMULATED_SUBSCRIPTION: Final = str(UUID(int=0))
+
+READER: Final = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
+CONTRIBUTOR: Final = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
+DELEGATOR: Final = "db58b8e5-c6ad-4a2a-8342-4190687cbf4a"
+"""Asks for the keys that user-delegation signatures are made with; means nothing below an account.
+
+Source: https://learn.microsoft.com/en-us/azure/role-based-access-control/built-in-roles/storage
+"""
+
+PRINCIPAL_TYPES: Final[Mapping[str, str]] = {"": "ServicePrincipal", "group": "Group", "user": "User"}
+
+ROLE_NAMES: Final[Mapping[str, str]] = {READER: "reader", CONTRIBUTOR: "contributor", DELEGATOR: "delegator"}
+
+PRINCIPAL: Final = re.compile(r"(?:(?:user|group):)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+KEY: Final = re.compile(r"https://[a-z0-9-]+\.vault\.azure\.net/keys/[0-9A-Za-z-]+(?:/[0-9a-f]{32})?")
+IDENTITY: Final = (
+    r"^/subscriptions/[0-9a-fA-F-]{36}/resource[gG]roups/[^/]+/providers/Microsoft\.ManagedIdentity"
+    r"/userAssignedIdentities/[\w-]+$"
+)
+
+_READS: Final = frozenset({"read", "list"})
+_EVERYTHING: Final = frozenset({"read", "write", "delete", "list"})
+_NAMESPACE: Final = UUID("5f0c6f0e-3a2f-5d0e-9a57-6a1f0f0e7c11")
+
+
+_EXISTING: Final = re.compile(r"[a-z0-9]{3,24}/(?=.{3,63}$)[a-z0-9](?:-?[a-z0-9])*")
+
+
+def address(value: str) -> str:
+    """A public address or range, as the network rules of an account take them; a validator."""
+    try:
+        network = ip_network(value)
+    except ValueError:
+        raise wrong(f"found {value!r}", "a public IPv4 address or range: 203.0.113.7, 203.0.113.0/24") from None
+    if network.version != 4 or (network.is_private and not network.is_global):  # noqa: PLR2004 - IPv4
+        raise wrong(f"found {value!r}", "a public IPv4 address or range; Azure refuses private ones")
+    return value
+
+
+def existing(value: str) -> str:
+    """``<account>/<container>``; a validator."""
+    if not _EXISTING.fullmatch(value):
+        raise wrong(f"found {value!r}", "<account>/<container>")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a backend's container is.
+
+    Attributes:
+        subscription: Id of the subscription; empty when the stack names none.
+        group: Its resource group.
+        account: Its storage account.
+        container: Its name.
+    """
+
+    subscription: str
+    group: str
+    account: str
+    container: str
+
+    @property
+    def account_id(self) -> str:
+        """Resource id of the account."""
+        group = f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
+        return f"{group}/providers/Microsoft.Storage/storageAccounts/{self.account}"
+
+    @property
+    def container_id(self) -> str:
+        """Resource id of the container."""
+        return f"{self.account_id}/blobServices/default/containers/{self.container}"
+
+    def role_id(self, role: str) -> str:
+        """Resource id of a built-in role."""
+        return f"/subscriptions/{self.subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"
+
+    def assignments(self, access: Collection[str]) -> list[tuple[str, str]]:
+        """Role and scope of what *access* needs; `possible` says which access there is."""
+        verbs = _EVERYTHING & set(access)
+        found = [(CONTRIBUTOR if verbs == _EVERYTHING else READER, self.container_id)]
+        return [*found, (DELEGATOR, self.account_id)] if "presign" in access else found
+
+
+def possible(access: Collection[str]) -> bool:
+    """Whether the built-in roles can grant exactly this: they list with reading and delete with writing."""
+    return _EVERYTHING & set(access) in {_READS, _EVERYTHING}
+
+
+def assignment_name(scope: str, role: str, principal: str) -> str:
+    """A role assignment's name has to be a UUID: the same one on every run."""
+    return str(uuid5(_NAMESPACE, f"{scope}\0{role}\0{principal}"))
+
+
+def key_parts(url: str) -> tuple[str, str, str | None]:
+    """Vault, name and version of a key's URL; without a version the newest is followed.
+
+    >>> key_parts("https://v.vault.azure.net/keys/k")
+    ('https://v.vault.azure.net', 'k', None)
+    """
+    vault, _, rest = url.partition("/keys/")
+    name, _, version = rest.partition("/")
+    return vault, name, version or None
