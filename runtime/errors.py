@@ -10,6 +10,8 @@ Each class is also the builtin exception that a Python programmer would catch::
     ├── PermissionDeniedError    (PermissionError)
     │   └── UnauthenticatedError
     ├── InvalidPathError         (ValueError)
+    ├── InvalidKeyError          (ValueError)     of a key-value store
+    ├── InvalidValueError        (TypeError)      of a key-value store
     ├── ChecksumMismatchError
     ├── QuotaExceededError
     ├── NotSupportedError
@@ -114,6 +116,14 @@ class UnauthenticatedError(PermissionDeniedError):
 
 class InvalidPathError(StorageError, ValueError):
     """The path can not name an object."""
+
+
+class InvalidKeyError(StorageError, ValueError):
+    """The text can not be a key or a namespace of a key-value store."""
+
+
+class InvalidValueError(StorageError, TypeError):
+    """The value is nothing that a key-value store can hold, or count with."""
 
 
 class ChecksumMismatchError(StorageError):

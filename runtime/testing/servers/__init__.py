@@ -146,7 +146,7 @@ def start(
         site = Site(home, held, keys or recipe.keys())
         process = spawn([*program, *recipe.arguments(site)], recipe.environment(site), home, log)
         try:
-            wait_until_ready(name, process, held, recipe.probe, recipe.start_seconds, log)
+            wait_until_ready(name, process, held, recipe.ready, recipe.start_seconds, log)
             client = recipe.admit(site)
         except BaseException:  # Ctrl-C too must leave no process behind
             end(process)

@@ -16,7 +16,7 @@ from runtime.testing.servers._errors import PortTakenError, ServerFailedError
 from runtime.testing.servers._install import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -91,9 +91,14 @@ def spawn(command: Sequence[str], env: Mapping[str, str], directory: Path, log: 
 
 
 def wait_until_ready(
-    name: str, process: subprocess.Popen[bytes], port: int, path: str, seconds: float, log: Path
+    name: str,
+    process: subprocess.Popen[bytes],
+    port: int,
+    probe: str | Callable[[int], bool],
+    seconds: float,
+    log: Path,
 ) -> None:
-    """Return when the server answers.
+    """Return when the server answers a GET of the path *probe*, or when the function *probe* says so of its port.
 
     Raises:
         ServerFailedError: it ended, or did not answer within *seconds*; the message ends with the log's last lines.
@@ -102,7 +107,7 @@ def wait_until_ready(
     while True:
         if process.poll() is not None:
             raise ServerFailedError(f"{name} ended with {process.returncode} while starting; {log}:\n{tail(log)}")
-        if answers(port, path):
+        if probe(port) if callable(probe) else answers(port, probe):
             return
         if time.monotonic() > deadline:
             raise ServerFailedError(f"{name} did not answer within {seconds:.0f} s on port {port}; {log}:\n{tail(log)}")

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from runtime.testing.servers._process import answers
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -75,6 +77,10 @@ class Recipe(ABC):
     def environment(self, site: Site) -> dict[str, str]:
         """Variables that the server reads, beside the few that it inherits."""
         return {"TMPDIR": str(site.directory)}
+
+    def ready(self, port: int) -> bool:
+        """Whether the server on *port* answers."""
+        return answers(port, self.probe)
 
     def keys(self) -> Keys:
         """Credentials to start it with."""

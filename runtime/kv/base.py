@@ -1,0 +1,343 @@
+"""The portable part of every key-value store: arguments, values, expiry, life cycle and errors, once.
+
+A store adds the primitives at the end of `KVStorage`, on checked arguments and stored values. Times are whole
+milliseconds: ``ttl`` is how long from now, None for ever, 0 for already expired.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import UTC, datetime
+from functools import wraps
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, ParamSpec, Self, TypeVar
+
+import anyio
+
+from runtime.errors import StorageError, StorageTimeoutError, StorageUnavailableError
+from runtime.health import HealthCheckResult, HealthStatus
+from runtime.kv.keys import checked_key, checked_namespace, matcher, milliseconds
+from runtime.kv.protocol import KVStoreProtocol
+from runtime.kv.suspicion import warn_of_secrets
+from runtime.kv.values import checked_amount, copied, decoded, encoded, same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from runtime.kv.protocol import TTL
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Missing:
+    """No entry; another thing than an entry that holds None."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+
+_NEW, _OPEN, _CLOSED = range(3)
+
+
+def _operation(
+    method: Callable[Concatenate[KVStorage, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[KVStorage, P], Coroutine[Any, Any, R]]:
+    """What every public method does around itself: connect at first use, translate what the store's library raises."""
+    name = method.__name__
+
+    @wraps(method)
+    async def run(self: KVStorage, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            if self._state != _OPEN:
+                self._demand_open()
+            return await method(self, *args, **kwargs)
+        except Exception as exc:
+            if (shown := self._translated(exc, name)) is exc:
+                raise
+            raise shown from exc
+
+    return run
+
+
+class KVStorage(KVStoreProtocol):
+    """Base of the stores; `runtime.kv.protocol` says what they have in common.
+
+    Args:
+        name: What the application calls the store, for messages.
+
+    Attributes:
+        name: That name.
+        driver: What keeps the entries: ``memory``, ``local``, ``redis``.
+    """
+
+    driver: ClassVar[str]
+
+    def __init__(self, *, name: str | None = None) -> None:
+        self.name = name or self.driver
+        self._state = _NEW
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    async def connect(self) -> None:
+        """Make the store's clients; nothing is asked of it yet."""
+        if self._state != _OPEN:
+            self._open()
+            self._state = _OPEN
+
+    async def disconnect(self) -> None:
+        """Close the store's clients; a second call does nothing."""
+        was, self._state = self._state, _CLOSED
+        if was == _OPEN:
+            await self._close()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.disconnect()
+
+    @_operation
+    async def get(self, key: str, namespace: str | None = None) -> Any:
+        """The value of *key*, None when there is none."""
+        stored = await self._get(checked_namespace(namespace), checked_key(key))
+        return None if stored is MISSING else self._unpack(stored)
+
+    @_operation
+    async def set(self, key: str, value: Any, ttl: TTL = None, namespace: str | None = None) -> bool:
+        """Write *value*, whatever was there before, for *ttl*. Gives True; what goes wrong is raised."""
+        space, name, stored = checked_namespace(namespace), checked_key(key), self._pack(value)
+        warn_of_secrets(self.name, name, value)
+        await self._set(space, name, stored, milliseconds(ttl))
+        return True
+
+    @_operation
+    async def add(self, key: str, value: Any, ttl: TTL = None, namespace: str | None = None) -> bool:
+        """Write *value* only where nothing is, and tell whether it was written."""
+        space, name, stored = checked_namespace(namespace), checked_key(key), self._pack(value)
+        warn_of_secrets(self.name, name, value)
+        return await self._add(space, name, stored, milliseconds(ttl))
+
+    @_operation
+    async def delete(self, key: str, namespace: str | None = None) -> bool:
+        """Remove *key*, and tell whether it was there."""
+        return await self._delete(checked_namespace(namespace), checked_key(key))
+
+    @_operation
+    async def exists(self, key: str, namespace: str | None = None) -> bool:
+        """Whether *key* is there; also where its value is None."""
+        return await self._exists(checked_namespace(namespace), checked_key(key))
+
+    @_operation
+    async def touch(self, key: str, ttl: TTL = None, namespace: str | None = None) -> bool:
+        """Let *key* live for *ttl* from now on (None: for ever), and tell whether it was there."""
+        return await self._touch(checked_namespace(namespace), checked_key(key), milliseconds(ttl))
+
+    @_operation
+    async def incr(self, key: str, amount: int = 1, ttl: TTL = None, namespace: str | None = None) -> int:
+        """Add *amount* to a whole number, from 0 where nothing is, and give the sum.
+
+        *ttl* is for a counter that this call makes; one that is there keeps its own expiry.
+        """
+        space, name = checked_namespace(namespace), checked_key(key)
+        return await self._incr(space, name, checked_amount(amount), milliseconds(ttl))
+
+    @_operation
+    async def compare_and_set(
+        self, key: str, expected: Any, value: Any, ttl: TTL = None, namespace: str | None = None
+    ) -> bool:
+        """Write *value* only while `get` would answer *expected*, and tell whether it was written."""
+        space, name, stored = checked_namespace(namespace), checked_key(key), self._pack(value)
+        wanted, length = copied(expected), milliseconds(ttl)
+        warn_of_secrets(self.name, name, value)
+        while True:  # each turn but the last means that somebody else wrote: all together always get on
+            found = await self._get(space, name)
+            if not same(None if found is MISSING else self._unpack(found), wanted):
+                return False
+            if await self._swap(space, name, found, stored, length):
+                return True
+
+    @_operation
+    async def get_many(self, keys: Iterable[str], namespace: str | None = None) -> dict[str, Any]:
+        """The values of those *keys* that are there, in the order asked for."""
+        space, names = checked_namespace(namespace), [checked_key(key) for key in _several(keys)]
+        found = await self._get_many(space, list(dict.fromkeys(names)))
+        return {name: self._unpack(found[name]) for name in names if name in found}
+
+    @_operation
+    async def set_many(self, values: Mapping[str, Any], ttl: TTL = None, namespace: str | None = None) -> bool:
+        """Write all of *values* or, when something goes wrong, none. Gives True."""
+        space, length = checked_namespace(namespace), milliseconds(ttl)
+        stored = {checked_key(key): self._pack(value) for key, value in values.items()}
+        for name, value in values.items():
+            warn_of_secrets(self.name, name, value)
+        if stored:
+            await self._set_many(space, stored, length)
+        return True
+
+    @_operation
+    async def list_keys(
+        self, pattern: str | None = None, namespace: str | None = None, *, prefix: str = ""
+    ) -> list[str]:
+        """The keys of one namespace, sorted by code point; see the protocol for *pattern*."""
+        start, wanted = matcher(pattern, prefix)
+        keys = await self._keys(checked_namespace(namespace), start)
+        return sorted(key for key in keys if wanted(key))
+
+    @_operation
+    async def clear(self, namespace: str | None = None) -> bool:
+        """Remove every key of a namespace; None: of all namespaces, ``""``: of the default one alone. Gives True."""
+        await self._clear(None if namespace is None else checked_namespace(namespace))
+        return True
+
+    @_operation
+    async def namespaces(self) -> list[str]:
+        """The namespaces that have keys, sorted; the default one is ``""``."""
+        return sorted(await self._namespaces())
+
+    @_operation
+    async def sweep(self) -> int:
+        """Free the room of all expired entries now, and tell how many it were.
+
+        It happens by and by as entries are written. They are in no answer before that either.
+        """
+        return await self._sweep()
+
+    @_operation
+    async def describe(self) -> Mapping[str, Any]:
+        """What the store says of itself; raises when it can not be used."""
+        return {"driver": self.driver, **await self._check()}
+
+    async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
+        """Whether the store answers, within *timeout* seconds. Never raises: what is wrong is in the result."""
+        begin = perf_counter()
+        facts: Mapping[str, Any] = {}
+        problem: Exception | None = None
+        try:
+            with anyio.move_on_after(timeout) as scope:
+                facts = await self.describe()
+            if scope.cancelled_caught:
+                problem = StorageTimeoutError(f"no answer within {timeout:g} s", backend=self.name)
+        except Exception as exc:  # noqa: BLE001 - an unhealthy store is this method's answer
+            problem = exc
+        safe = str(problem) if isinstance(problem, StorageError) else "an error in the store"
+        return HealthCheckResult(
+            component=self.name,
+            status=HealthStatus.UNHEALTHY if problem else HealthStatus.HEALTHY,
+            message=safe if problem else None,
+            error=f"{type(problem).__name__}: {safe}" if problem else None,
+            duration_ms=(perf_counter() - begin) * 1000,
+            details={"driver": self.driver, **facts},
+            checked_at=datetime.now(UTC),
+        )
+
+    def _demand_open(self) -> None:
+        if self._state == _CLOSED:
+            raise StorageUnavailableError("the store was disconnected", retryable=False, hint="call connect() first")
+        if self._state == _NEW:
+            self._open()
+            self._state = _OPEN
+
+    def _translated(self, error: Exception, operation: str) -> Exception:
+        if isinstance(error, StorageError):
+            error.backend = error.backend or self.name
+            error.operation = error.operation or operation
+            return error
+        kind = self._error_type(error)
+        if kind is None:
+            return error
+        # neither the key nor the library's text: a key may be a session's secret, a text may hold a password
+        return kind(f"{kind().message}: {type(error).__name__}", backend=self.name, operation=operation)
+
+    # what a store adds
+
+    def _pack(self, value: Any) -> Any:
+        return encoded(value)
+
+    def _unpack(self, stored: Any) -> Any:
+        return decoded(stored)
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Make the clients; no I/O."""
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """Close what `_open` made."""
+
+    @abstractmethod
+    async def _get(self, space: str, key: str) -> Any:
+        """What is stored, or `MISSING`."""
+
+    @abstractmethod
+    async def _set(self, space: str, key: str, stored: Any, ttl: int | None) -> None:
+        """Write one entry."""
+
+    @abstractmethod
+    async def _add(self, space: str, key: str, stored: Any, ttl: int | None) -> bool:
+        """Write one entry where none is."""
+
+    @abstractmethod
+    async def _swap(self, space: str, key: str, old: Any, stored: Any, ttl: int | None) -> bool:
+        """Write one entry only where *old* (or, for `MISSING`, nothing) is still stored."""
+
+    @abstractmethod
+    async def _delete(self, space: str, key: str) -> bool:
+        """Remove one entry."""
+
+    @abstractmethod
+    async def _exists(self, space: str, key: str) -> bool:
+        """Whether an entry is there."""
+
+    @abstractmethod
+    async def _touch(self, space: str, key: str, ttl: int | None) -> bool:
+        """Give an entry another expiry."""
+
+    @abstractmethod
+    async def _incr(self, space: str, key: str, amount: int, ttl: int | None) -> int:
+        """Add to a counter."""
+
+    @abstractmethod
+    async def _get_many(self, space: str, keys: Sequence[str]) -> Mapping[str, Any]:
+        """What is stored at those keys, as of one moment."""
+
+    @abstractmethod
+    async def _set_many(self, space: str, entries: Mapping[str, Any], ttl: int | None) -> None:
+        """Write at least one entry, all or none."""
+
+    @abstractmethod
+    async def _keys(self, space: str, prefix: str) -> Iterable[str]:
+        """Keys that start with *prefix*, in any order, each once."""
+
+    @abstractmethod
+    async def _clear(self, space: str | None) -> None:
+        """Remove all entries of one namespace, or of all."""
+
+    @abstractmethod
+    async def _namespaces(self) -> Iterable[str]:
+        """Namespaces that have entries, each once."""
+
+    @abstractmethod
+    async def _sweep(self) -> int:
+        """Remove expired entries."""
+
+    @abstractmethod
+    async def _check(self) -> Mapping[str, Any]:
+        """Facts for `describe`; raises when the store can not be used."""
+
+    def _error_type(self, error: Exception) -> type[StorageError] | None:  # noqa: ARG002 - a store that can fail does
+        """The class of ours that an error of the store's library is; None for a bug."""
+        return None
+
+
+def _several(keys: Iterable[str]) -> Iterable[str]:
+    if isinstance(keys, str):
+        raise TypeError("get_many takes several keys, not one string")
+    return keys

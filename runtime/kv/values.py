@@ -1,0 +1,168 @@
+"""What a value may be: what JSON holds, no more, so that what comes back equals what went in.
+
+`json.dumps` alone would turn the key ``1`` into ``"1"``, a tuple into a list and NaN into no JSON at all, silently.
+"""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from typing import Any, Final
+
+from runtime.errors import InvalidValueError, QuotaExceededError
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Largest value as JSON; larger things are files."""
+
+COUNTER_LIMIT: Final = 1 << 63
+"""Counters have 64 bits and a sign, as Redis has them."""
+
+_DEEPEST: Final = 100
+_LARGEST_INT: Final = 1 << 14_000  # a little less than the 4,300 digits that Python itself reads
+_LONGEST_ESCAPE: Final = 12  # bytes of a character outside of the basic plane
+_PLAIN: Final = frozenset({str, bool, type(None)})
+_HINTS: Final = (
+    (("datetime", "date", "time"), "store its isoformat()"),
+    (("timedelta",), "store its total_seconds()"),
+    (("bytes", "bytearray", "memoryview"), "store files in a blob store, or base64 text here"),
+    (("tuple", "set", "frozenset"), "store a list"),
+    (("Decimal", "UUID", "PosixPath", "WindowsPath"), "store its str()"),
+)
+
+
+def copied(value: Any) -> Any:
+    """A copy of *value* that shares nothing with it, of plain types only.
+
+    Raises:
+        InvalidValueError: JSON can not hold it; says where and what to do, never the value.
+    """
+    kind = type(value)
+    return value if kind in _PLAIN else _copied(value, kind, (), 0)
+
+
+def _copied(value: Any, kind: type, where: tuple[Any, ...], depth: int) -> Any:
+    if kind is dict or isinstance(value, dict):
+        _check_depth(depth, where)
+        result = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _refused(where, f"has a key that is {_a(key)}, and JSON's keys are text")
+            inner = type(item)
+            name = key if type(key) is str else str.__str__(key)
+            result[name] = item if inner in _PLAIN else _copied(item, inner, (*where, key), depth + 1)
+        return result
+    if kind is list or isinstance(value, list):
+        _check_depth(depth, where)
+        return [
+            item if type(item) in _PLAIN else _copied(item, type(item), (*where, index), depth + 1)
+            for index, item in enumerate(value)
+        ]
+    return _number_or_text(value, where)
+
+
+def _number_or_text(value: Any, where: tuple[Any, ...]) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not -_LARGEST_INT < value < _LARGEST_INT:
+            raise _refused(where, "is a number of over 4,000 digits")
+        return int.__int__(value)
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise _refused(where, "is infinite or not a number, which JSON has no form for")
+        return float.__float__(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    name = type(value).__name__
+    hint = next((hint for names, hint in _HINTS if name in names), None)
+    raise _refused(where, f"is {_a(value)}, which JSON can not hold", hint)
+
+
+def encoded(value: Any) -> str:
+    """*value* as JSON, in ASCII.
+
+    Raises:
+        InvalidValueError: as for `copied`.
+        QuotaExceededError: larger than `MAX_BYTES`.
+    """
+    return _sized(copied(value))
+
+
+def copied_within_limit(value: Any) -> Any:
+    """As `copied`, for stores that keep no text but have the same limit.
+
+    Raises:
+        InvalidValueError: as for `copied`.
+        QuotaExceededError: larger than `MAX_BYTES` as JSON.
+    """
+    copy = copied(value)
+    if isinstance(copy, dict | list) or (isinstance(copy, str) and len(copy) * _LONGEST_ESCAPE > MAX_BYTES):
+        _sized(copy)
+    return copy
+
+
+def _sized(copy: Any) -> str:
+    text = _encode(copy)
+    if len(text) > MAX_BYTES:
+        size = f"the value has {len(text):,} bytes as JSON, at most {MAX_BYTES:,} are kept"
+        raise QuotaExceededError(size, hint="store files in a blob store")
+    return text
+
+
+decoded = json.loads
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two values are the same JSON, whatever the order of their mappings."""
+    return _canonical(left) == _canonical(right)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def counted(value: Any, amount: int) -> int:
+    """The sum of what is stored and *amount*.
+
+    Raises:
+        InvalidValueError: it is no whole number, or the sum has more than 64 bits.
+    """
+    if type(value) is not int or not -COUNTER_LIMIT <= value < COUNTER_LIMIT:
+        raise not_a_counter()
+    total = value + amount
+    if not -COUNTER_LIMIT <= total < COUNTER_LIMIT:
+        raise not_a_counter()
+    return total
+
+
+def checked_amount(amount: int) -> int:
+    """*amount* when a counter can be changed by it."""
+    if isinstance(amount, bool) or not isinstance(amount, int):
+        raise TypeError(f"amount is a whole number, not {type(amount).__name__}")
+    if not -COUNTER_LIMIT <= amount < COUNTER_LIMIT:
+        raise InvalidValueError("the amount has more than 64 bits")
+    return int.__int__(amount)
+
+
+def not_a_counter() -> InvalidValueError:
+    """The error for what can not be counted on."""
+    return InvalidValueError("what is stored is no whole number, or the sum would need more than 64 bits")
+
+
+def _check_depth(depth: int, where: tuple[Any, ...]) -> None:
+    if depth >= _DEEPEST:
+        raise _refused(where[:3], f"is nested over {_DEEPEST} levels deep, or holds itself")
+
+
+def _refused(where: tuple[Any, ...], problem: str, hint: str | None = None) -> InvalidValueError:
+    # what is in a mapping's key may be data: only short, printable ones are repeated
+    path = "".join(f"[{_shown(part)}]" for part in where)
+    return InvalidValueError(f"value{path} {problem}", hint=hint)
+
+
+def _shown(part: Any) -> str:
+    return repr(part) if isinstance(part, int) or (len(part) <= 40 and part.isprintable()) else "…"  # noqa: PLR2004 - a line's worth
+
+
+def _a(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
