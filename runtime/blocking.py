@@ -16,27 +16,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.to_thread import run_sync
 
+from runtime.blockingfile import BlockingFile, BlockingWriter
 from runtime.registry import Storage, open_storage
-from runtime.store import HOUR, PAGE
+from runtime.store import HOUR, PAGE, UPDATE_ATTEMPTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
     from datetime import timedelta
+    from os import PathLike
     from pathlib import Path
     from types import TracebackType
 
     from runtime.config import NamedStorageConfig, StorageConfig
-    from runtime.driver import ByteRange, Capabilities
+    from runtime.driver import ByteRange, Bytes, Capabilities
     from runtime.health import HealthCheckResult
     from runtime.hooks import Hook
     from runtime.models import DeleteResult, FileInfo, ObjectPage, PresignedRequest, Uploadable, UploadOptions
     from runtime.paths import ObjectPath
     from runtime.registry import DriverRegistry
-    from runtime.store import BlobStore
+    from runtime.store import BlobStore, Progress
 
 T = TypeVar("T")
 _END = object()
@@ -84,10 +88,72 @@ class BlockingBlobStore:
         return self._store.raw
 
     def upload(
-        self, path: str, data: Uploadable, content_type: UploadOptions | str | None = None, **options: Any
+        self,
+        path: str,
+        data: Uploadable,
+        content_type: UploadOptions | str | None = None,
+        *,
+        part_size: int | None = None,
+        concurrency: int | None = None,
+        **options: Any,
     ) -> FileInfo:
         """As `BlobStore.upload`."""
-        return self._run(self._store.upload, path, data, content_type, **options)
+        return self._run(
+            self._store.upload, path, data, content_type, part_size=part_size, concurrency=concurrency, **options
+        )
+
+    def upload_from(
+        self,
+        file_path: str | PathLike[str],
+        path: str,
+        content_type: UploadOptions | str | None = None,
+        *,
+        part_size: int | None = None,
+        concurrency: int | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> FileInfo:
+        """As `BlobStore.upload_from`; *progress* is called in the loop's thread."""
+        return self._run(
+            self._store.upload_from,
+            file_path,
+            path,
+            content_type,
+            part_size=part_size,
+            concurrency=concurrency,
+            progress=progress,
+            **options,
+        )
+
+    def open_writer(
+        self,
+        path: str,
+        content_type: UploadOptions | str | None = None,
+        *,
+        part_size: int | None = None,
+        concurrency: int | None = None,
+        **options: Any,
+    ) -> BlockingWriter:
+        """As `BlobStore.open_writer`, for ``with``."""
+        writer = self._store.open_writer(path, content_type, part_size=part_size, concurrency=concurrency, **options)
+        return BlockingWriter(writer, self._portal)
+
+    def update(
+        self,
+        path: str,
+        change: Callable[[bytes | None], Bytes | str | Awaitable[Bytes | str]],
+        content_type: UploadOptions | str | None = None,
+        *,
+        attempts: int = UPDATE_ATTEMPTS,
+        **options: Any,
+    ) -> FileInfo:
+        """As `BlobStore.update`; *change* is called in a worker thread, so it may use this store."""
+
+        async def in_thread(content: bytes | None) -> Bytes | str:
+            changed = await run_sync(change, content)
+            return await changed if isawaitable(changed) else changed
+
+        return self._run(self._store.update, path, in_thread, content_type, attempts=attempts, **options)
 
     def write_stream(
         self, path: str, chunks: Iterable[bytes], content_type: UploadOptions | str | None = None, **options: Any
@@ -95,9 +161,16 @@ class BlockingBlobStore:
         """As `BlobStore.write_stream`."""
         return self._run(self._store.write_stream, path, chunks, content_type, **options)
 
-    def download(self, path: ObjectPath, *, range: ByteRange | tuple[int, int | None] | None = None) -> bytes:  # noqa: A002 - as on BlobStore
+    def download(
+        self,
+        path: ObjectPath,
+        *,
+        range: ByteRange | tuple[int, int | None] | None = None,  # noqa: A002 - as on BlobStore
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> bytes:
         """As `BlobStore.download`."""
-        return self._run(self._store.download, path, range=range)
+        return self._run(self._store.download, path, range=range, if_match=if_match, if_none_match=if_none_match)
 
     def stream(
         self,
@@ -105,9 +178,49 @@ class BlockingBlobStore:
         chunk_size: int = 8192,
         *,
         range: ByteRange | tuple[int, int | None] | None = None,  # noqa: A002 - as on BlobStore
+        if_match: str | None = None,
+        if_none_match: str | None = None,
     ) -> Iterator[bytes]:
         """As `BlobStore.stream`."""
-        return self._each(self._store.stream(path, chunk_size, range=range))
+        chunks = self._store.stream(path, chunk_size, range=range, if_match=if_match, if_none_match=if_none_match)
+        return self._each(chunks)
+
+    def open_reader(
+        self,
+        path: ObjectPath,
+        *,
+        read_ahead: int | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> BlockingFile:
+        """As `BlobStore.open_reader`, as a raw file."""
+        file = self._store.open_reader(path, read_ahead=read_ahead, if_match=if_match, if_none_match=if_none_match)
+        return BlockingFile(file, self._portal)
+
+    def download_to(
+        self,
+        path: ObjectPath,
+        file_path: str | PathLike[str],
+        *,
+        part_size: int | None = None,
+        concurrency: int | None = None,
+        progress: Progress | None = None,
+        replace: bool = True,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> FileInfo:
+        """As `BlobStore.download_to`; *progress* is called in the loop's thread."""
+        return self._run(
+            self._store.download_to,
+            path,
+            file_path,
+            part_size=part_size,
+            concurrency=concurrency,
+            progress=progress,
+            replace=replace,
+            if_match=if_match,
+            if_none_match=if_none_match,
+        )
 
     def exists(self, path: ObjectPath) -> bool:
         """As `BlobStore.exists`."""

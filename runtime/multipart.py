@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from runtime.errors import NotSupportedError
+from runtime.pieces import Span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,17 +84,36 @@ def plan_parts(size: int | None, part_size: int, limits: Capabilities) -> Plan:
 
 
 async def send(
-    driver: Driver, path: str, source: Source, options: UploadOptions, *, part_size: int, concurrency: int
+    driver: Driver,
+    path: str,
+    source: Source,
+    options: UploadOptions,
+    *,
+    part_size: int,
+    concurrency: int,
+    sent: Callable[[int], None] | None = None,
 ) -> FileInfo:
-    """Write one object from *source*, in one call when it fits into one part."""
+    """Write one object from *source*, in one call when it fits into one part.
+
+    Args:
+        driver: The service.
+        path: Where to.
+        source: What to read.
+        options: How to write it.
+        part_size: Bytes that the parts shall have.
+        concurrency: Parts in flight.
+        sent: Told the bytes of every part that has arrived.
+    """
     try:
         await source.open()
         plan = plan_parts(source.size, part_size, driver.capabilities)
         first = await source.read(plan.first)
         if len(first) < plan.first or not await source.more():
             info = await driver.put(path, first, options)
+            if sent is not None:
+                sent(len(first))
         else:
-            sender = _Sender(driver, path, source, options, plan, first)
+            sender = _Sender(driver, path, source, options, plan, first, sent)
             del first  # the sender lets go of it as soon as it is sent
             info = await sender.run(concurrency if driver.capabilities.parallel_parts else 1)
     except BaseException as exc:
@@ -107,7 +127,14 @@ class _Sender:
     """One multipart upload."""
 
     def __init__(
-        self, driver: Driver, path: str, source: Source, options: UploadOptions, plan: Plan, first: Bytes
+        self,
+        driver: Driver,
+        path: str,
+        source: Source,
+        options: UploadOptions,
+        plan: Plan,
+        first: Bytes,
+        sent: Callable[[int], None] | None,
     ) -> None:
         self._driver = driver
         self._path = path
@@ -115,6 +142,7 @@ class _Sender:
         self._options = options
         self._plan = plan
         self._first = first
+        self._sent = sent
         self._tokens: dict[int, str] = {}
         self._id: str | None = None
 
@@ -125,6 +153,7 @@ class _Sender:
                 await self._one_by_one()
             else:
                 await self._several_at_once(concurrency)
+            await self._source.verify()
             return await self._complete()
         except BaseException as exc:
             await self._abort(exc)
@@ -144,7 +173,7 @@ class _Sender:
         slots = anyio.Semaphore(concurrency)
         failures: list[Exception] = []
 
-        async def put(number: int, data: Bytes) -> None:
+        async def put(number: int, data: Bytes | Span) -> None:
             try:
                 await self._put(number, data)
             except Exception as exc:  # noqa: BLE001 - raised below, without the group around it
@@ -168,16 +197,23 @@ class _Sender:
         if failures:
             raise failures[0]
 
-    async def _next(self, number: int) -> Bytes:
+    async def _next(self, number: int) -> Bytes | Span:
         if number == 1:
             first, self._first = self._first, b""
             return first
+        if self._source.spans and self._source.size is not None:
+            start, size = self._plan.first * (number - 1), self._plan.size_of(number)
+            return Span(start, max(min(size, self._source.size - start), 0))
         if not await self._source.more():
             return b""
         return await self._source.read(self._plan.size_of(number))
 
-    async def _put(self, number: int, data: Bytes) -> None:
+    async def _put(self, number: int, data: Bytes | Span) -> None:
+        if isinstance(data, Span):
+            data = await self._source.read_at(data)
         self._tokens[number] = await self._driver.put_part(self._path, self._upload_id, number, data)
+        if self._sent is not None:
+            self._sent(len(data))
 
     async def _complete(self) -> FileInfo:
         tokens = [token for _, token in sorted(self._tokens.items())]

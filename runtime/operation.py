@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runtime.driver import Driver
+    from runtime.files import Target
     from runtime.hooks import Hook
     from runtime.pieces import Source
 
@@ -52,7 +53,7 @@ class Guard:
 
     Attributes:
         size: Bytes of content moved, for the hooks.
-        source: What an upload reads; its own failure is the caller's and is not translated.
+        source: What belongs to the caller: an upload's source, a download's file. Its own failure is not translated.
     """
 
     __slots__ = ("_driver", "_hooks", "_running", "backend", "operation", "path", "size", "source")
@@ -66,7 +67,7 @@ class Guard:
         self.operation = operation
         self.path = path
         self.size: int | None = None
-        self.source: Source | None = None
+        self.source: Source | Target | None = None
 
     def __enter__(self) -> Self:
         if self._hooks:

@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.driver import ByteRange
-from runtime.errors import InvalidOptionError, NotSupportedError
+from runtime.errors import InvalidOptionError, NotModifiedError, NotSupportedError, PreconditionFailedError
 from runtime.models import UploadOptions
 from runtime.paths import guess_content_type
 
@@ -232,9 +232,35 @@ def _check_conditions(options: UploadOptions, backend: NamedStorageConfig, capab
             raise _refused(backend, "if_match")
 
 
-def check_etag(etag: object) -> None:
+def check_etag(etag: object, name: str = "if_match") -> None:
     """Refuse what can be no etag, before it becomes a header."""
-    _check_header("if_match", etag)
+    _check_header(name, etag)
+    if '"' in str(etag):
+        raise InvalidOptionError(f"{name} is an etag without its quotes, as FileInfo.etag has it, not {etag!a}")
+
+
+def check_read_conditions(if_match: object, if_none_match: object) -> None:
+    """Refuse conditions of a read that can be no etags."""
+    if if_match is not None:
+        check_etag(if_match, "if_match")
+    if if_none_match is not None:
+        check_etag(if_none_match, "if_none_match")
+
+
+def demand_version(etag: str | None, if_match: str | None, if_none_match: str | None) -> None:
+    """Compare the etag of an answer with what the reader asked for.
+
+    Raises:
+        PreconditionFailedError: it is not *if_match*.
+        NotModifiedError: it is *if_none_match*.
+        NotSupportedError: the service told no etag for this object.
+    """
+    if etag is None:
+        raise NotSupportedError("the service tells no etag of this object, so conditions can not be checked")
+    if if_match is not None and etag != if_match:
+        raise PreconditionFailedError(f"the object's etag is {etag}, asked for was {if_match}", etag=etag)
+    if if_none_match is not None and etag == if_none_match:
+        raise NotModifiedError("the object still has this etag", etag=etag)
 
 
 def _check_checksum(checksum: str, backend: NamedStorageConfig, capabilities: Capabilities) -> None:

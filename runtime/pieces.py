@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from inspect import isasyncgen, isgenerator
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from anyio.to_thread import run_sync
 
@@ -65,15 +65,28 @@ class Cutter:
         return bool(self._part or self._rest)
 
 
+class Span(NamedTuple):
+    """Bytes of a source that are still to be read: *size* of them, from *start* on. Without bytes it is false."""
+
+    start: int
+    size: int
+
+    def __bool__(self) -> bool:
+        return self.size > 0
+
+
 class Source(ABC):
-    """Bytes that are read once, from begin to end.
+    """Bytes that are read once, from begin to end; where `spans`, also several pieces at once from anywhere.
 
     Attributes:
         size: Bytes to come, where that can be known beforehand; a hint, as a file may grow.
         count: Bytes read so far.
         limit: Bytes that may be read; more raise `QuotaExceededError`.
         failure: What the source itself raised.
+        spans: Whether `read_at` can be used; known when it is open.
     """
+
+    spans = False
 
     def __init__(self, size: int | None = None) -> None:
         self.size = size
@@ -88,10 +101,25 @@ class Source(ABC):
         except BaseException as exc:
             self.failure = exc
             raise
+        return self._counted(part)
+
+    def _counted(self, part: Bytes) -> Bytes:
         self.count += len(part)
         if self.limit is not None and self.count > self.limit:
             raise too_large(self.limit)
         return part
+
+    async def read_at(self, span: Span) -> Bytes:
+        """The bytes of *span*; only where `spans`."""
+        try:
+            part = await self._take_at(span)
+        except BaseException as exc:
+            self.failure = exc
+            raise
+        return self._counted(part)
+
+    async def verify(self) -> None:  # noqa: B027 - most sources can not change
+        """Raise when what was read is no longer what the source holds; asked before the object becomes visible."""
 
     async def more(self) -> bool:
         """Whether any byte is left."""
@@ -112,6 +140,9 @@ class Source(ABC):
 
     @abstractmethod
     async def _more(self) -> bool: ...
+
+    async def _take_at(self, span: Span) -> Bytes:
+        raise NotImplementedError(span)
 
 
 class Memory(Source):

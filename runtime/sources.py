@@ -13,11 +13,13 @@ from collections.abc import AsyncIterable, Iterable
 from inspect import iscoroutinefunction
 from os import PathLike
 from pathlib import Path
+from threading import Condition
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio.to_thread import run_sync
 
-from runtime.pieces import MIB, AsyncPieces, Memory, Source, SyncPieces, Threaded
+from runtime.errors import StorageError
+from runtime.pieces import MIB, AsyncPieces, Memory, Source, Span, SyncPieces, Threaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -92,7 +94,7 @@ class _OpenFile(_File):
 class _PathFile(_File):
     """A file of ours, by its path."""
 
-    def __init__(self, path: PathLike[str]) -> None:
+    def __init__(self, path: PathLike[str] | str) -> None:
         super().__init__()
         self._path = Path(path)
 
@@ -110,6 +112,63 @@ class _PathFile(_File):
     def _release(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
+
+
+class FixedFile(_PathFile):
+    """A file whose parts are read several at once, and which must not change meanwhile.
+
+    Args:
+        path: Which file. What has no size (a pipe) is read from begin to end as any other.
+    """
+
+    def __init__(self, path: PathLike[str] | str) -> None:
+        super().__init__(path)
+        self._state: tuple[int, int] | None = None
+        self._idle = Condition()
+        self._readers = 0
+
+    async def open(self) -> None:
+        """Open the file, and remember how it is."""
+        await super().open()
+        self.spans = self.size is not None
+        self._state = await run_sync(self._seen)
+
+    async def verify(self) -> None:
+        """Raise when the file is no longer as it was when it was opened."""
+        if self.spans and await run_sync(self._seen) != self._state:
+            self.failure = StorageError(
+                "the file was changed while it was read, so it was not uploaded", retryable=True
+            )
+            raise self.failure
+
+    def _seen(self) -> tuple[int, int]:
+        status = os.fstat(self._file.fileno())
+        return status.st_size, status.st_mtime_ns
+
+    async def _take_at(self, span: Span) -> Bytes:
+        return await run_sync(self._read_at, span, abandon_on_cancel=True)
+
+    def _read_at(self, span: Span) -> Bytes:
+        with self._idle:
+            descriptor = self._file.fileno()  # raises when it is closed: the upload was given up
+            self._readers += 1
+        try:
+            part = bytearray(span.size)
+            with memoryview(part) as view:
+                filled = 0
+                while count := os.preadv(descriptor, [view[filled:]], span.start + filled):
+                    filled += count
+            del part[filled:]  # cut shorter meanwhile: `verify` will say so
+            return part
+        finally:
+            with self._idle:
+                self._readers -= 1
+                self._idle.notify_all()
+
+    def _release(self) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: not self._readers)
+            super()._release()
 
 
 def _read_sync(file: Any) -> Iterator[bytes]:

@@ -8,51 +8,81 @@ lines, as the application's whole interface is to be read in one place.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import anyio
 
 from runtime.errors import (
+    AlreadyExistsError,
     NotFoundError,
     NotSupportedError,
+    PreconditionFailedError,
     StorageError,
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from runtime.files import Download, Target
 from runtime.health import HealthCheckResult, HealthStatus
 from runtime.models import DeleteResult, UploadOptions
 from runtime.multipart import send, to_the_end
+from runtime.objectfile import ObjectFile
+from runtime.objectwriter import ObjectWriter
 from runtime.operation import Guard, kind_of, translated
 from runtime.options import (
     byte_range,
     check_etag,
     check_options,
+    check_read_conditions,
     check_service,
     check_signature,
+    demand_version,
     upload_options,
     whole_number,
 )
-from runtime.paths import checked_delimiter, checked_new_path, checked_path, checked_prefix, guess_content_type
+from runtime.paths import (
+    DEFAULT_CONTENT_TYPE,
+    checked_delimiter,
+    checked_new_path,
+    checked_path,
+    checked_prefix,
+    guess_content_type,
+)
 from runtime.pieces import Cutter, too_large
 from runtime.protocols import BlobStoreProtocol
-from runtime.sources import in_memory, source_of
+from runtime.sources import FixedFile, in_memory, source_of
+from runtime.versions import check_update, demand_same, over, pause_before
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+    from os import PathLike
     from types import TracebackType
 
     from runtime.config import NamedStorageConfig, StorageOperationConfig
-    from runtime.driver import ByteRange, Capabilities, DeleteFailure, Driver, ObjectReader
+    from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
     from runtime.hooks import Hook
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, Uploadable
     from runtime.paths import ObjectPath
+    from runtime.pieces import Source
 
 HOUR = timedelta(hours=1)
 MIB = 1024 * 1024
 PAGE = 1000
 """Objects that one request lists or deletes; the most that every service accepts."""
+
+MAX_CONCURRENCY: Final = 64
+"""Parts of one object that may be in flight, whoever asks."""
+
+UPDATE_ATTEMPTS: Final = 100
+UPDATE_PAUSE: Final = 0.01
+UPDATE_LONGEST_PAUSE: Final = 1.0
+
+Progress: TypeAlias = Callable[[int, int], object]
+"""Told the bytes that have moved and the bytes that will have; called in the event loop, so it is short."""
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +166,14 @@ class BlobStore(BlobStoreProtocol):
     # writing
 
     async def upload(
-        self, path: str, data: Uploadable, content_type: UploadOptions | str | None = None, **options: Any
+        self,
+        path: str,
+        data: Uploadable,
+        content_type: UploadOptions | str | None = None,
+        *,
+        part_size: int | None = None,
+        concurrency: int | None = None,
+        **options: Any,
     ) -> FileInfo:
         """Write one object, all or nothing.
 
@@ -145,6 +182,8 @@ class BlobStore(BlobStoreProtocol):
             data: Bytes, text (UTF-8), a `pathlib.Path`, a binary file (read from where it stands, never closed)
                 or a sync or async iterator of bytes. Large data is sent in parts, in bounded memory.
             content_type: MIME type, or all options at once; guessed from the path's suffix when missing.
+            part_size: Bytes of one part; ``transfer.part_size`` of the backend when left out.
+            concurrency: Parts in flight; ``transfer.concurrency`` of the backend when left out.
             options: Fields of `UploadOptions` by name. Each is honoured or refused, never dropped.
 
         Raises:
@@ -155,23 +194,176 @@ class BlobStore(BlobStoreProtocol):
             TypeError: an option with an unknown name, or *data* that can not be uploaded.
         """
         with self._operation("upload", path) as guard:
-            name = checked_new_path(path)
-            if content_type is None and not options:
-                chosen = UploadOptions(content_type=guess_content_type(name))
-            else:
-                chosen = upload_options(name, content_type, options)
-                check_options(chosen, self.backend, self.driver.capabilities)
-            if self._service is not None:
-                check_service(chosen.content_type or "", self._service)
+            name, chosen = self._prepared(path, content_type, options)
+            size, in_flight = self._parts(part_size, concurrency)
             small = in_memory(data)
-            if small is not None and len(small) <= self._part_size:
-                if self._limit is not None and len(small) > self._limit:
-                    raise too_large(self._limit)
-                info = await self.driver.put(name, small, chosen)
+            if small is not None and len(small) <= size:
+                info = await self._put(name, small, chosen)
             else:
-                info = await self._send(guard, name, data if small is None else small, chosen)
+                source = source_of(data if small is None else small)
+                info = await self._send(guard, name, source, chosen, size, in_flight)
             guard.size = info.size
             return info
+
+    def _prepared(
+        self, path: object, content_type: UploadOptions | str | None, options: Mapping[str, Any]
+    ) -> tuple[str, UploadOptions]:
+        """The path and the options of a write, checked."""
+        name = checked_new_path(path)
+        if content_type is None and not options:
+            chosen = UploadOptions(content_type=guess_content_type(name))
+        else:
+            chosen = upload_options(name, content_type, options)
+            check_options(chosen, self.backend, self.driver.capabilities)
+        if self._service is not None:
+            check_service(chosen.content_type or "", self._service)
+        return name, chosen
+
+    def _parts(self, part_size: int | None, concurrency: int | None) -> tuple[int, int]:
+        """Bytes of a part and parts in flight, as the call says or else the backend's config."""
+        able = self.driver.capabilities
+        if part_size is not None:
+            whole_number("part_size", part_size, low=able.min_part_size, high=able.max_part_size)
+        if concurrency is not None:
+            whole_number("concurrency", concurrency, high=MAX_CONCURRENCY)
+        return part_size or self._part_size, concurrency or self.backend.transfer.concurrency
+
+    async def _put(self, name: str, data: Bytes, options: UploadOptions) -> FileInfo:
+        if self._limit is not None and len(data) > self._limit:
+            raise too_large(self._limit)
+        return await self.driver.put(name, data, options)
+
+    async def upload_from(
+        self,
+        file_path: str | PathLike[str],
+        path: str,
+        content_type: UploadOptions | str | None = None,
+        *,
+        part_size: int | None = None,
+        concurrency: int | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> FileInfo:
+        """Write one object from a file of this machine; a large one in parts that are read several at once.
+
+        Args:
+            file_path: The file. When it is changed while parts of it are read, nothing is written.
+            path: Where to.
+            content_type: As for `upload`; guessed from the path's suffix, then from the file's.
+            part_size: As for `upload`.
+            concurrency: As for `upload`.
+            progress: Called with the bytes that have arrived and the bytes of the file (0 where it has no size).
+            options: As for `upload`.
+        """
+        with self._operation("upload_from", path) as guard:
+            if content_type is None and guess_content_type(str(path)) == DEFAULT_CONTENT_TYPE:
+                content_type = guess_content_type(Path(file_path).name)
+            name, chosen = self._prepared(path, content_type, options)
+            size, in_flight = self._parts(part_size, concurrency)
+            source = FixedFile(file_path)
+            sent = None if progress is None else _counting(progress, source)
+            info = await self._send(guard, name, source, chosen, size, in_flight, sent)
+            guard.size = info.size
+            return info
+
+    def open_writer(
+        self,
+        path: str,
+        content_type: UploadOptions | str | None = None,
+        *,
+        part_size: int | None = None,
+        concurrency: int | None = None,
+        **options: Any,
+    ) -> ObjectWriter:
+        """One object as an async file to write, for ``async with``; see `ObjectWriter`.
+
+        Arguments are checked by this call; the object is written when the block ends without an exception.
+
+        Args:
+            path: Where to.
+            content_type: As for `upload`.
+            part_size: As for `upload`.
+            concurrency: As for `upload`.
+            options: As for `upload`.
+        """
+        with self._check("open_writer", path):
+            name, chosen = self._prepared(path, content_type, options)
+            size, in_flight = self._parts(part_size, concurrency)
+
+        async def write(pieces: AsyncIterator[bytes]) -> FileInfo:
+            with self._operation("open_writer", path) as guard:
+                info = await self._send(guard, name, source_of(pieces), chosen, size, in_flight)
+                guard.size = info.size
+                return info
+
+        return ObjectWriter(write)
+
+    async def update(
+        self,
+        path: str,
+        change: Callable[[bytes | None], Bytes | str | Awaitable[Bytes | str]],
+        content_type: UploadOptions | str | None = None,
+        *,
+        attempts: int = UPDATE_ATTEMPTS,
+        **options: Any,
+    ) -> FileInfo:
+        """Read one object, change it and write it back, so that no other writer's change is lost.
+
+        It is written on the condition that it is still what was read; when another writer was faster, all is
+        done again with what is there then, after a short random pause.
+
+        Args:
+            path: Which object.
+            change: Called with the content, or None when there is no object; gives the new content, directly or
+                as an awaitable. It may be called many times.
+            content_type: As for `upload`; type, metadata and headers that are not given stay as they are.
+            attempts: How often to try.
+            options: As for `upload`, without conditions.
+
+        Raises:
+            PreconditionFailedError: other writers were faster every time.
+            NotSupportedError: the backend has no conditional writes.
+        """
+        with self._operation("update", path) as guard:
+            name, chosen = self._prepared(path, content_type, options)
+            whole_number("attempts", attempts)
+            check_update(chosen, self.backend, self.driver.capabilities)
+            given = content_type is not None or "content_type" in options
+            for attempt in range(attempts):
+                if attempt:
+                    await anyio.sleep(pause_before(attempt, UPDATE_PAUSE, UPDATE_LONGEST_PAUSE))
+                found = await self._read_whole(name)
+                content = change(found[1] if found else None)
+                data = in_memory(await content if isawaitable(content) else content)
+                if data is None:
+                    raise TypeError("the function that changes an object gives bytes or text")
+                options_now = over(found[0] if found else None, chosen, typed=given)
+                try:
+                    info = await self._write_if(guard, name, data, options_now)
+                except Exception as exc:
+                    kind = kind_of(exc, self.driver)
+                    if kind is None or not issubclass(kind, PreconditionFailedError | AlreadyExistsError):
+                        raise
+                else:
+                    guard.size = info.size
+                    return info
+            raise PreconditionFailedError(f"other writers were faster {attempts} times", retryable=True)
+
+    async def _read_whole(self, name: str) -> tuple[FileInfo, bytes] | None:
+        try:
+            reader = await self.driver.get(name)
+        except Exception as exc:
+            kind = kind_of(exc, self.driver)
+            if kind is not None and issubclass(kind, NotFoundError):
+                return None
+            raise
+        return reader.info, await self._whole(reader)
+
+    async def _write_if(self, guard: Guard, name: str, data: Bytes, options: UploadOptions) -> FileInfo:
+        if len(data) <= self._part_size:
+            return await self._put(name, data, options)
+        source = source_of(data)
+        return await self._send(guard, name, source, options, self._part_size, self.backend.transfer.concurrency)
 
     async def write_stream(
         self,
@@ -184,42 +376,89 @@ class BlobStore(BlobStoreProtocol):
         data: Any = chunks
         return await self.upload(path, data, content_type, **options)
 
-    async def _send(self, guard: Guard, name: str, data: Any, options: UploadOptions) -> FileInfo:
-        guard.source = source = source_of(data)
+    async def _send(
+        self,
+        guard: Guard,
+        name: str,
+        source: Source,
+        options: UploadOptions,
+        part_size: int,
+        concurrency: int,
+        sent: Callable[[int], None] | None = None,
+    ) -> FileInfo:
+        guard.source = source
         source.limit = self._limit
-        return await send(
-            self.driver,
-            name,
-            source,
-            options,
-            part_size=self._part_size,
-            concurrency=self.backend.transfer.concurrency,
-        )
+        return await send(self.driver, name, source, options, part_size=part_size, concurrency=concurrency, sent=sent)
 
     # reading
 
-    async def download(self, path: ObjectPath, *, range: ByteRange | tuple[int, int | None] | None = None) -> bytes:  # noqa: A002 - what HTTP calls it
+    async def download(
+        self,
+        path: ObjectPath,
+        *,
+        range: ByteRange | tuple[int, int | None] | None = None,  # noqa: A002 - what HTTP calls it
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> bytes:
         """Read one object, whole or a range of its bytes.
 
         Args:
             path: Which object.
             range: ``(start, end)``: from byte *start* up to but not including *end* (None: to the end). What lies
                 behind the object's end gives no bytes.
+            if_match: Only the version with this etag.
+            if_none_match: Only another version than the one with this etag, which the caller has.
+
+        Raises:
+            PreconditionFailedError: the object has another etag than *if_match*.
+            NotModifiedError: the object still has the etag *if_none_match*.
         """
         with self._operation("download", path) as guard:
             name = checked_path(path)
             wanted = byte_range(range)
+            check_read_conditions(if_match, if_none_match)
             if wanted is not None and wanted.start == wanted.end:
-                await self.driver.head(name)  # no service can be asked for no bytes, but a missing object is missing
+                # no service can be asked for no bytes, but a missing object is missing
+                self._demand(await self.driver.head(name), if_match, if_none_match)
                 return b""
-            reader = await self.driver.get(name, wanted)
+            data = await self._whole(await self._begin(name, wanted, if_match, if_none_match))
+            guard.size = len(data)
+            return data
+
+    async def _begin(
+        self, name: str, wanted: ByteRange | None, if_match: str | None = None, if_none_match: str | None = None
+    ) -> ObjectReader:
+        """Begin to read, on conditions: they are compared with what this very answer says of the object."""
+        reader = await self.driver.get(name, wanted)
+        if if_match is not None or if_none_match is not None:
             try:
-                data = await reader.read()
+                self._demand(reader.info, if_match, if_none_match)
             except BaseException:
                 await self._give_back(reader)
                 raise
-            guard.size = len(data)
-            return data
+        return reader
+
+    @staticmethod
+    def _demand(info: FileInfo, if_match: str | None, if_none_match: str | None) -> None:
+        if if_match is not None or if_none_match is not None:
+            demand_version(info.etag, if_match, if_none_match)
+
+    async def _whole(self, reader: ObjectReader) -> bytes:
+        try:
+            return await reader.read()
+        except BaseException:
+            await self._give_back(reader)
+            raise
+
+    async def _begin_same(self, name: str, wanted: ByteRange, known: FileInfo) -> ObjectReader:
+        """Begin to read a range of the version that is *known*."""
+        reader = await self.driver.get(name, wanted)
+        try:
+            demand_same(known, reader.info)
+        except BaseException:
+            await self._give_back(reader)
+            raise
+        return reader
 
     def stream(
         self,
@@ -227,6 +466,8 @@ class BlobStore(BlobStoreProtocol):
         chunk_size: int = 8192,
         *,
         range: ByteRange | tuple[int, int | None] | None = None,  # noqa: A002 - what HTTP calls it
+        if_match: str | None = None,
+        if_none_match: str | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Read one object in chunks of exactly *chunk_size* bytes (the last may be shorter).
 
@@ -237,22 +478,31 @@ class BlobStore(BlobStoreProtocol):
             path: Which object.
             chunk_size: Bytes of each chunk.
             range: As for `download`.
+            if_match: As for `download`.
+            if_none_match: As for `download`.
         """
         with self._check("stream", path):
             name = checked_path(path)
             size = whole_number("chunk_size", chunk_size)
             wanted = byte_range(range)
-        return self._stream(path, name, size, wanted)
+            check_read_conditions(if_match, if_none_match)
+        return self._stream(path, name, size, wanted, if_match, if_none_match)
 
     async def _stream(
-        self, path: ObjectPath, name: str, size: int, wanted: ByteRange | None
+        self,
+        path: ObjectPath,
+        name: str,
+        size: int,
+        wanted: ByteRange | None,
+        if_match: str | None,
+        if_none_match: str | None,
     ) -> AsyncGenerator[bytes, None]:
         with self._operation("stream", path) as guard:
             if wanted is not None and wanted.start == wanted.end:
-                await self.driver.head(name)
+                self._demand(await self.driver.head(name), if_match, if_none_match)
                 return
             guard.size = 0
-            reader = await self.driver.get(name, wanted)
+            reader = await self._begin(name, wanted, if_match, if_none_match)
             cutter, done = Cutter(), False
             try:
                 async for piece in reader.chunks(min(max(size, MIB), self._part_size)):
@@ -267,6 +517,90 @@ class BlobStore(BlobStoreProtocol):
             finally:
                 if not done:
                     await self._give_back(reader)
+
+    def open_reader(
+        self,
+        path: ObjectPath,
+        *,
+        read_ahead: int | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> ObjectFile:
+        """One object as an async file to read and to seek in, for ``async with``; see `ObjectFile`.
+
+        Args:
+            path: Which object.
+            read_ahead: Most bytes that are fetched before they are asked for; ``transfer.part_size`` of the
+                backend when left out.
+            if_match: As for `download`.
+            if_none_match: As for `download`.
+        """
+        with self._check("open_reader", path):
+            name = checked_path(path)
+            check_read_conditions(if_match, if_none_match)
+            most = self._part_size if read_ahead is None else whole_number("read_ahead", read_ahead)
+
+        async def fetch(wanted: ByteRange, known: FileInfo | None) -> tuple[FileInfo, bytes]:
+            with self._operation("open_reader", path) as guard:
+                begun = (
+                    self._begin(name, wanted, if_match, if_none_match)
+                    if known is None
+                    else self._begin_same(name, wanted, known)
+                )
+                reader = await begun
+                data = await self._whole(reader)
+                guard.size = len(data)
+                return reader.info, data
+
+        return ObjectFile(fetch, most)
+
+    async def download_to(
+        self,
+        path: ObjectPath,
+        file_path: str | PathLike[str],
+        *,
+        part_size: int | None = None,
+        concurrency: int | None = None,
+        progress: Progress | None = None,
+        replace: bool = True,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> FileInfo:
+        """Read one object into a file, which appears when it is whole; a large one in several ranges at once.
+
+        Args:
+            path: Which object.
+            file_path: The file, in a folder that is there.
+            part_size: Bytes of one range; ``transfer.part_size`` of the backend when left out.
+            concurrency: Ranges in flight; ``transfer.concurrency`` of the backend when left out.
+            progress: Called with the bytes that are there and the bytes there will be.
+            replace: Whether a file that is there is replaced.
+            if_match: As for `download`.
+            if_none_match: As for `download`.
+
+        Raises:
+            AlreadyExistsError: not *replace*, and a file is there.
+            PreconditionFailedError: also when the object was replaced while it was read.
+            OSError: of the file; the old one is still there.
+        """
+        with self._operation("download_to", path) as guard:
+            name = checked_path(path)
+            check_read_conditions(if_match, if_none_match)
+            size = self._part_size if part_size is None else whole_number("part_size", part_size)
+            _, in_flight = self._parts(None, concurrency)
+
+            async def begin(wanted: ByteRange, known: FileInfo | None) -> ObjectReader:
+                if known is None:
+                    return await self._begin(name, wanted, if_match, if_none_match)
+                return await self._begin_same(name, wanted, known)
+
+            guard.source = target = Target(Path(file_path), replace=replace)
+            async with target:
+                loading = Download(begin, self._give_back, target, part_size=size, progress=progress)
+                info = await loading.run(in_flight)
+                await target.commit()
+            guard.size = info.size
+            return info
 
     async def exists(self, path: ObjectPath) -> bool:
         """Whether an object is at *path*."""
@@ -560,3 +894,14 @@ class BlobStore(BlobStoreProtocol):
                 cursor = page.cursor
                 if left is not None:
                     left -= len(page.objects)
+
+
+def _counting(progress: Progress, source: Source) -> Callable[[int], None]:
+    done = 0
+
+    def sent(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, source.size or 0)
+
+    return sent

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import inspect
+import io
 import threading
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +15,8 @@ from runtime import BlobStore, BlockingBlobStore, ConfigError, NotFoundError, Un
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from runtime.blockingfile import BlockingWriter
 
 TWO = {"backends": [{"name": "one", "driver": "memory"}, {"name": "two", "driver": "memory", "primary": True}]}
 ASYNC_ONLY = {"open", "close", "driver"}
@@ -60,6 +64,44 @@ def test_the_life_of_an_object_without_async(storage: runtime.BlockingStorage, t
     assert store.health_check().is_healthy()
     with pytest.raises(NotFoundError):
         store.download("a/b.txt")
+
+
+def test_objects_as_files_without_async(storage: runtime.BlockingStorage, tmp_path: Path) -> None:
+    store = storage["one"]
+    with store.open_writer("book.zip") as writer, zipfile.ZipFile(Buffer(writer), "w") as archive:
+        archive.writestr("page", "one\ntwo\n")
+    assert writer.info.size == store.info("book.zip").size
+    with store.open_reader("book.zip") as file, zipfile.ZipFile(file) as archive:
+        assert file.info.path == "book.zip"
+        assert archive.read("page") == b"one\ntwo\n"
+    store.upload("lines", b"one\ntwo")
+    with io.BufferedReader(store.open_reader("lines")) as lines:
+        assert list(lines) == [b"one\n", b"two"]
+    with pytest.raises(TypeError), store.open_writer("never") as writer:
+        writer.write("text")  # type: ignore[arg-type] # a caller's slip
+    assert not store.exists("never")
+    seen: list[tuple[int, int]] = []
+    store.download_to("lines", tmp_path / "file", progress=lambda done, total: seen.append((done, total)))
+    assert store.upload_from(tmp_path / "file", "again").size == 7
+    assert seen[-1] == (7, 7)
+    # a change that uses the store itself: in the loop's thread it would wait for itself
+    store.update("again", lambda old: (old or b"") + store.download("lines")[:3])
+    assert store.download("again") == b"one\ntwoone"
+    with pytest.raises(runtime.NotModifiedError):
+        store.download("again", if_none_match=store.info("again").etag)
+
+
+class Buffer(io.RawIOBase):
+    """What `zipfile` writes to when it can not seek."""
+
+    def __init__(self, writer: BlockingWriter) -> None:
+        self.writer = writer
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self.writer.write(data)
 
 
 def test_a_stream_that_is_left_early_is_closed(storage: runtime.BlockingStorage) -> None:

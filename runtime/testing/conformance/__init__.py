@@ -48,6 +48,7 @@ from runtime.testing.conformance.conditions import Conditions
 from runtime.testing.conformance.copying import Copying
 from runtime.testing.conformance.deleting import Deleting
 from runtime.testing.conformance.errors import Errors
+from runtime.testing.conformance.files import Files
 from runtime.testing.conformance.lifecycle import Lifecycle
 from runtime.testing.conformance.listing import Listing
 from runtime.testing.conformance.options import Options
@@ -56,6 +57,7 @@ from runtime.testing.conformance.presigning import Presigning
 from runtime.testing.conformance.reading import Reading
 from runtime.testing.conformance.streaming import Streaming
 from runtime.testing.conformance.support import emptied
+from runtime.testing.conformance.updating import Updating
 from runtime.testing.conformance.writing import Writing
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class BlobStoreConformance(
     Atomicity,
     Options,
     Conditions,
+    Updating,
+    Files,
     Listing,
     Copying,
     Deleting,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -97,8 +97,9 @@ class Options(Suite):
 
     async def test_headers_with_line_breaks_are_refused(self, store: BlobStore) -> None:
         for name in ("content_type", "cache_control", "content_disposition", "content_encoding"):
+            option: dict[str, Any] = {name: "a/b\r\nx-evil: 1"}
             with pytest.raises(InvalidOptionError):
-                await store.upload("target", b"x", **{name: "a/b\r\nx-evil: 1"})
+                await store.upload("target", b"x", **option)
         assert not await store.exists("target")
 
     async def test_content_encoding_is_kept_and_bytes_are_not_decoded(self, store: BlobStore) -> None:
