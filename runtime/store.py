@@ -206,14 +206,20 @@ class BlobStore(BlobStoreProtocol):
             return info
 
     def _prepared(
-        self, path: object, content_type: UploadOptions | str | None, options: Mapping[str, Any]
+        self,
+        path: object,
+        content_type: UploadOptions | str | None,
+        options: Mapping[str, Any],
+        file_name: str | None = None,
     ) -> tuple[str, UploadOptions]:
-        """The path and the options of a write, checked."""
-        name = checked_new_path(path)
+        """The path and the options of a write, checked; *file_name* tells the type where the path does not."""
+        name = hinting = checked_new_path(path)
+        if file_name is not None and guess_content_type(name) == DEFAULT_CONTENT_TYPE:
+            hinting = file_name
         if content_type is None and not options:
-            chosen = UploadOptions(content_type=guess_content_type(name))
+            chosen = UploadOptions(content_type=guess_content_type(hinting))
         else:
-            chosen = upload_options(name, content_type, options)
+            chosen = upload_options(hinting, content_type, options)
             check_options(chosen, self.backend, self.driver.capabilities)
         if self._service is not None:
             check_service(chosen.content_type or "", self._service)
@@ -256,9 +262,7 @@ class BlobStore(BlobStoreProtocol):
             options: As for `upload`.
         """
         with self._operation("upload_from", path) as guard:
-            if content_type is None and guess_content_type(str(path)) == DEFAULT_CONTENT_TYPE:
-                content_type = guess_content_type(Path(file_path).name)
-            name, chosen = self._prepared(path, content_type, options)
+            name, chosen = self._prepared(path, content_type, options, Path(file_path).name)
             size, in_flight = self._parts(part_size, concurrency)
             source = FixedFile(file_path)
             sent = None if progress is None else _counting(progress, source)

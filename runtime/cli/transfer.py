@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
-
-import anyio
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from runtime.cli.options import Address, StandardStream
-from runtime.errors import AlreadyExistsError, InvalidPathError
+from runtime.errors import InvalidPathError
 from runtime.models import FileInfo, UploadOptions
-from runtime.paths import DEFAULT_CONTENT_TYPE, guess_content_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -67,23 +63,34 @@ class Copier:
             return (await self._write(job, job.destination)).size
         if not isinstance(job.source, Address):
             raise InvalidPathError(f"{job.source} and {job.destination} are both on this machine; one is a backend's")
+        if isinstance(job.destination, Path):
+            return await self._to_file(job.source, job.listed, job.destination)
         chunks = self._chunks(job.source, job.listed)
         async with aclosing(chunks):
-            if isinstance(job.destination, StandardStream):
-                return await _to_stream(chunks, sys.stdout.buffer)
-            return await _to_file(chunks, job.destination, keep=self.options.if_not_exists)
+            return await _to_stream(chunks, sys.stdout.buffer)
+
+    async def _to_file(self, source: Address, listed: FileInfo | None, target: Path) -> int:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        store, new = self.stores[source.backend], self.options.if_not_exists
+        info = await store.download_to(listed or source.path, target, progress=self._progress(), replace=not new)
+        return info.size
+
+    def _progress(self) -> Callable[[int, int], None] | None:
+        if (advance := self.advance) is None:
+            return None
+        before = 0
+
+        def progress(done: int, _total: int) -> None:
+            nonlocal before
+            advance(done - before)
+            before = done
+
+        return progress
 
     async def _write(self, job: Job, destination: Address) -> FileInfo:
         store, options = self.stores[destination.backend], self.options
         if isinstance(job.source, Path):
-            # mkfifo and /dev/stdin are files, too; a directory says so itself
-            options = _typed(options, destination.path, job.source.name)
-            data: Any = job.source if self.advance is None else _Counted(job.source, self.advance)
-            try:
-                return await store.upload(destination.path, data, options)
-            finally:
-                if isinstance(data, _Counted):
-                    data.close()
+            return await store.upload_from(job.source, destination.path, options, progress=self._progress())
         if isinstance(job.source, StandardStream):
             return await store.upload(destination.path, cast("BinaryIO", sys.stdin.buffer), options)
         source = self.stores[job.source.backend]
@@ -101,29 +108,6 @@ class Copier:
                 yield chunk
                 if self.advance:
                     self.advance(len(chunk))
-
-
-class _Counted:
-    """A file that tells how much of it was read."""
-
-    def __init__(self, path: Path, advance: Callable[[int], None]) -> None:
-        self._file = path.open("rb")
-        self._advance = advance
-
-    def read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        self._advance(len(data))
-        return data
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _typed(options: UploadOptions, path: str, file_name: str) -> UploadOptions:
-    """The content type by the object's suffix, else by the file's."""
-    if options.content_type or guess_content_type(path) != DEFAULT_CONTENT_TYPE:
-        return options
-    return replace(options, content_type=guess_content_type(file_name))
 
 
 def _kept(options: UploadOptions, info: FileInfo) -> UploadOptions:
@@ -144,38 +128,6 @@ async def _to_stream(chunks: AsyncIterator[bytes], stream: BinaryIO) -> int:
         count += stream.write(chunk)
         stream.flush()
     return count
-
-
-async def _to_file(chunks: AsyncIterator[bytes], target: Path, *, keep: bool) -> int:
-    """Write beside *target* and rename: whoever looks sees the old file or the whole new one."""
-    _prepare(target, keep=keep)
-    part = target.with_name(f".tandem-{secrets.token_hex(8)}.part")
-    count = 0
-    try:
-        async with await anyio.open_file(part, "xb") as file:
-            async for chunk in chunks:
-                count += await file.write(chunk)
-        if keep:
-            _put_in_place_once(part, target)
-        else:
-            part.replace(target)
-    finally:
-        with suppress(FileNotFoundError):  # renamed: it succeeded
-            part.unlink()
-    return count
-
-
-def _prepare(target: Path, *, keep: bool) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if keep and target.exists():
-        raise AlreadyExistsError("a file is there already", path=str(target))
-
-
-def _put_in_place_once(part: Path, target: Path) -> None:
-    try:
-        os.link(part, target)  # unlike a rename, it fails when somebody else was faster
-    except FileExistsError as exc:
-        raise AlreadyExistsError("a file is there already", path=str(target)) from exc
 
 
 def file_below(folder: Path, path: str, root: str) -> Path:
