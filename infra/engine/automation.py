@@ -12,6 +12,7 @@ import asyncio
 import os
 import secrets
 import shutil
+from threading import Thread
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,8 @@ LOCKED: Final = "if none is, one was killed and left its lock, which `pulumi can
 
 PATIENCE_SECONDS: Final = 5.0
 """How long the program may take to notice that the engine has ended."""
+
+PAUSE_SECONDS: Final = 0.5
 
 LOSSY: Final[Mapping[str, Mapping[str, bool]]] = {
     "preview": {"refresh": True, "run_program": True},
@@ -139,13 +142,15 @@ class _Program:
         self._loops: list[asyncio.AbstractEventLoop] = []
 
     def close(self) -> None:
-        """End what the language server leaves behind when a run fails: an open loop, or one that waits for answers."""
+        """End what the language server leaves behind when a run fails: a loop that waits, or one that is not closed."""
         for loop in self._loops:
-            if not _ended(loop):
-                loop.call_soon_threadsafe(loop.stop)
-                _ended(loop)
+            if not _abandoned(loop):
+                loop.call_soon_threadsafe(_cancel_all, loop)
+                _abandoned(loop)
             if not (loop.is_running() or loop.is_closed()):
-                loop.close()
+                thread = Thread(target=_drain, args=(loop,))  # the caller may have a running loop of its own
+                thread.start()
+                thread.join()
 
     def __call__(self) -> Any:
         self._loops.append(asyncio.get_running_loop())
@@ -162,12 +167,32 @@ class _Program:
             raise pulumi.RunError(str(error)) from error  # the language server prints tracebacks of anything else
 
 
-def _ended(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a loop of another thread ends within a bound."""
+def _abandoned(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether, within a bound, a loop of another thread is closed, or stands still for longer than a pause."""
     deadline = perf_counter() + PATIENCE_SECONDS
-    while loop.is_running() and perf_counter() < deadline:
+    moved = perf_counter()
+    while perf_counter() < deadline:
+        if loop.is_closed():
+            return True
+        if loop.is_running():
+            moved = perf_counter()
+        elif perf_counter() - moved > PAUSE_SECONDS:
+            return True
         sleep(0.02)
-    return not loop.is_running()
+    return False
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+
+
+def _drain(loop: asyncio.AbstractEventLoop) -> None:
+    """Let every task of a loop that nobody runs any more end, and close it."""
+    tasks = asyncio.all_tasks(loop)
+    _cancel_all(loop)
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
 
 
 def _open(stack: Stack, program: Callable[[], Any], *, create: bool) -> automation.Stack:
