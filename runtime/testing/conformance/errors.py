@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
 
+from runtime.config import is_secret
 from runtime.errors import NotFoundError, PermissionDeniedError, StorageError, StorageUnavailableError
 from runtime.store import BlobStore
 from runtime.testing.conformance.suite import Suite
@@ -16,6 +18,7 @@ from runtime.testing.conformance.watching import Watched, through
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from runtime.config import NamedStorageConfig
     from runtime.models import FileInfo
 
 
@@ -79,10 +82,7 @@ class Errors(Suite):
             await closed.upload("any", b"x")
 
     async def test_secrets_are_in_no_error_and_no_repr(self, store: BlobStore) -> None:
-        settings = store.backend.settings
-        fields = [name for name, value in vars(settings).items() if isinstance(value, SecretStr)]
-        marked = settings.model_copy(update={name: SecretStr(MARK) for name in fields})
-        backend = store.backend.model_copy(update={store.backend.driver: marked})
+        backend = _with_secrets(store.backend, dict.fromkeys(_secret_fields(store.backend), MARK))
         driver = type(store.driver)(backend)
         shown = [repr(backend), str(backend), repr(driver)]
         async with BlobStore(backend, driver) as other:
@@ -98,13 +98,12 @@ class Errors(Suite):
         assert not [text for text in shown if MARK in text], "a secret is shown"
 
     async def test_wrong_credentials_are_refused_as_permission_denied(self, store: BlobStore) -> None:
-        settings = store.backend.settings
-        field = next((f for f in ("secret_key", "account_key") if getattr(settings, f, None) is not None), None)
+        secret = _secret_fields(store.backend)
+        field = next((name for name in ("secret_key", "account_key") if name in secret), None)
         if field is None:
-            assert not [f for f, value in vars(settings).items() if isinstance(value, SecretStr)]
+            assert not secret
             return
-        wrong = settings.model_copy(update={field: SecretStr("d3JvbmctY3JlZGVudGlhbHMtb2YtYS10ZXN0LXdyb25nCg==")})
-        backend = store.backend.model_copy(update={store.backend.driver: wrong})
+        backend = _with_secrets(store.backend, {field: "d3JvbmctY3JlZGVudGlhbHMtb2YtYS10ZXN0LXdyb25nCg=="})
         await store.upload("guarded", b"content")
         async with BlobStore(backend, type(store.driver)(backend)) as other:
             if not self.server_verifies_signatures:
@@ -143,3 +142,18 @@ class Errors(Suite):
             await missing_bucket_store.upload("first", b"content")
         with pytest.raises(NotFoundError):
             await (await through(missing_bucket_store)).upload("large", iter([b"x" * 20_000_000]))
+
+
+def _secret_fields(backend: NamedStorageConfig) -> list[str]:
+    """The settings that hold a secret, of a driver of ours (a model) or from elsewhere (a mapping)."""
+    if isinstance(backend.settings, Mapping):
+        return [name for name in backend.settings if is_secret(name)]
+    return [name for name, value in vars(backend.settings).items() if isinstance(value, SecretStr)]
+
+
+def _with_secrets(backend: NamedStorageConfig, secrets: Mapping[str, str]) -> NamedStorageConfig:
+    """The same backend with other secrets."""
+    if isinstance(backend.settings, Mapping):
+        return backend.model_copy(update={"plugin": {**backend.settings, **secrets}})
+    changed = backend.settings.model_copy(update={name: SecretStr(value) for name, value in secrets.items()})
+    return backend.model_copy(update={backend.driver: changed})
