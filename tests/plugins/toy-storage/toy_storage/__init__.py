@@ -1,0 +1,1 @@
+"""Objects in a toy box: what a distribution of somebody else looks like."""
