@@ -59,8 +59,14 @@ def print_unheld(result: Result) -> None:
     if not result.unheld:
         return
     out.print("\n[yellow]kept in state only[/], the emulator can not hold it:")
-    for urn, properties in sorted(result.unheld.items()):
-        out.print(f"  {urn.rpartition('::')[2]}: {', '.join(properties)}", style="dim")
+    for urn, told in sorted(result.unheld.items()):
+        reasons: dict[str, list[str]] = {}
+        for entry in told:
+            path, _, reason = entry.partition(": ")
+            reasons.setdefault(reason, []).append(path)
+        name = urn.rpartition("::")[2]
+        for reason, paths in reasons.items():
+            out.print(Text(f"  {name}: {', '.join(paths)} ({reason})", style="dim"))
 
 
 def backends_table(backends: Sequence[Mapping[str, Any]]) -> Table:
