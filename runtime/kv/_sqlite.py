@@ -76,6 +76,18 @@ def connect(path: Path, *, fsync: bool) -> sqlite3.Connection:
     return connection
 
 
+def near(path: Path) -> sqlite3.Connection:
+    """A connection for reading one row in the thread of an event loop: it waits for nothing and makes nothing."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT 1 FROM entries LIMIT 1").fetchall()  # raises when the file is not made yet
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()

@@ -23,7 +23,7 @@ from runtime.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from runtime.kv._sqlite import SWEEP, Worker, connect
+from runtime.kv._sqlite import SWEEP, Worker, connect, near
 from runtime.kv.base import MISSING, KVStorage
 from runtime.kv.values import counted, decoded, encoded
 
@@ -58,6 +58,13 @@ _SPACES: Final = "SELECT DISTINCT namespace FROM entries WHERE expires IS NULL O
 _IN_ONE: Final = 500
 """Keys that one statement asks for."""
 
+SLOW_SECONDS: Final = 0.02  # longer than another thread keeps the interpreter
+SLOW_AGAIN_SECONDS: Final = 2.0
+"""When reading one entry held the event loop up for `SLOW_SECONDS`, threads read for so long."""
+
+_inherited: list[Connection | None] = []
+"""Connections of a parent process."""
+
 
 class LocalStorage(KVStorage):
     """Key-value store in a file.
@@ -84,6 +91,8 @@ class LocalStorage(KVStorage):
         self._fsync = fsync
         self._clock = clock
         self._workers: tuple[Worker, Worker] | None = None
+        self._near: Connection | None = None
+        self._near_again = 0.0
         self._process = 0
 
     def _open(self) -> None:
@@ -102,6 +111,7 @@ class LocalStorage(KVStorage):
     async def _close(self) -> None:
         workers, self._workers = self._workers, None
         if workers is not None and self._process == os.getpid():
+            self._drop_near()
             self._finalizer()
             for worker in workers:
                 await asyncio.to_thread(worker.join)
@@ -115,6 +125,8 @@ class LocalStorage(KVStorage):
     def _both(self) -> tuple[Worker, Worker]:
         if self._process != os.getpid():  # forked: threads do not come along, and the connections are the parent's
             self._finalizer.detach()
+            _inherited.append(self._near)  # never closed here: that would touch the parent's log
+            self._near = None
             self._open()
         return cast("tuple[Worker, Worker]", self._workers)
 
@@ -125,8 +137,38 @@ class LocalStorage(KVStorage):
         return None if ttl is None else min(self._now() + ttl, (1 << 63) - 1)
 
     async def _get(self, space: str, key: str) -> Any:
-        row = await self._read(lambda db: db.execute(_FIND, (space, key, self._now())).fetchone())
-        return MISSING if row is None else row[0]
+        arguments = (space, key, self._now())
+        rows = self._find_near(arguments)
+        if rows is None:
+            rows = await self._read(lambda db: db.execute(_FIND, arguments).fetchall())
+        return rows[0][0] if rows else MISSING
+
+    def _find_near(self, arguments: tuple[str, str, int]) -> list[tuple[str]] | None:
+        """One entry, read in this thread; None when that could take long, so that a thread has to do it.
+
+        A reader of the log waits for no writer, and one row out of the system's cache takes a few microseconds: a
+        fifth of what waking a thread takes. A disk that is slower than that is noticed by its first slow answer.
+        """
+        begin = time.perf_counter()
+        if self._process != os.getpid() or begin < self._near_again:
+            return None
+        try:
+            if self._near is None:
+                if not self.path.exists():  # a thread makes it
+                    return None
+                self._near = near(self.path)
+            rows = self._near.execute(_FIND, arguments).fetchall()
+        except sqlite3.Error:  # busy with a recovery, or worse: the thread waits for it, or finds the same error
+            self._drop_near()
+            return None
+        if (end := time.perf_counter()) - begin > SLOW_SECONDS:
+            self._near_again = end + SLOW_AGAIN_SECONDS
+        return rows
+
+    def _drop_near(self) -> None:
+        if self._near is not None:
+            self._near.close()
+            self._near = None
 
     async def _set(self, space: str, key: str, stored: Any, ttl: int | None) -> None:
         await self._write(lambda db: db.execute(_SET, (space, key, stored, self._expires(ttl))))

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.kv.base import MISSING, KVStorage
-from runtime.kv.values import copied, copied_within_limit, counted
+from runtime.kv.values import counted, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,8 +21,8 @@ class _Entry(NamedTuple):
 class InMemoryKVStorage(KVStorage):
     """Key-value store in a dictionary.
 
-    Values are copied on their way in and out. The room of expired entries is freed step by step as entries are
-    written: there is no task or timer.
+    Values are copied on their way in and out: nobody shares one. The room of expired entries is freed step by step as
+    entries are written: there is no task or timer.
 
     Args:
         name: What the application calls the store.
@@ -40,10 +40,10 @@ class InMemoryKVStorage(KVStorage):
         self._most_expiries = 64
 
     def _pack(self, value: Any) -> Any:
-        return copied_within_limit(value)
+        return packed(value)
 
     def _unpack(self, stored: Any) -> Any:
-        return copied(stored) if isinstance(stored, dict | list) else stored
+        return unpacked(stored)
 
     def _open(self) -> None:
         pass

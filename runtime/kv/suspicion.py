@@ -17,7 +17,8 @@ _NAME: Final = re.compile(
     r"|(?:api|access|private|secret|encryption|signing)[_-]?key)s?$",
     re.IGNORECASE,
 )
-_NEEDLES: Final = ("pass", "cred", "secret", "key")
+_ENDINGS: Final = frozenset("deltsyDELTSY")
+"""Letters that a name with a match can end with: most keys end with a digit of an id."""
 _SHAPES: Final = (
     "-----BEGIN ",
     "AKIA",
@@ -41,12 +42,12 @@ def secret_in(key: str, value: Any) -> str | None:
     """What looks like a secret in an entry: a name, or a kind of credential; None when nothing does.
 
     Args:
-        key: Key of the entry; its last word counts, after ``:``, ``/`` or ``.``.
+        key: Key of the entry; what it ends with counts.
         value: What JSON holds.
     """
-    if any(needle in key.lower() for needle in _NEEDLES) and _looks(re.split(r"[:/.]", key)[-1]) and value:
+    if key[-1:] in _ENDINGS and value and _NAME.search(key):
         return "the entry's key names one"
-    return _inside(value)
+    return None if value is None or isinstance(value, int | float) else _inside(value)
 
 
 def _inside(value: Any) -> str | None:
@@ -55,26 +56,22 @@ def _inside(value: Any) -> str | None:
             return "a value has the form of a credential"
     elif isinstance(value, dict):
         for name, item in value.items():
-            if item and isinstance(item, str) and _looks_cached(name):
+            if not item or isinstance(item, int | float):
+                continue
+            if isinstance(item, str) and (_named.get(name) or (name not in _named and _looks(name))):
                 return f"the field {name!r}"
-            if item and not isinstance(item, int | float) and (found := _inside(item)):
+            if found := _inside(item):
                 return found
     elif isinstance(value, list):
         return next((found for item in value if (found := _inside(item))), None)
     return None
 
 
-def _looks_cached(name: str) -> bool:
-    known = _named.get(name)
-    if known is None:
-        if len(_named) >= _MOST_NAMES:  # names that are data, not fields
-            _named.clear()
-        known = _named[name] = _looks(name)
-    return known
-
-
 def _looks(name: str) -> bool:
-    return bool(_NAME.search(name))
+    if len(_named) >= _MOST_NAMES:  # these names are data, not fields
+        _named.clear()
+    found = _named[name] = bool(_NAME.search(name))
+    return found
 
 
 def warn_of_secrets(store: str, key: str, value: Any) -> None:

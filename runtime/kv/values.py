@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 from math import isfinite
 from typing import Any, Final
 
@@ -19,7 +20,8 @@ COUNTER_LIMIT: Final = 1 << 63
 
 _DEEPEST: Final = 100
 _LARGEST_INT: Final = 1 << 14_000  # a little less than the 4,300 digits that Python itself reads
-_LONGEST_ESCAPE: Final = 12  # bytes of a character outside of the basic plane
+_LONGEST_ESCAPE: Final = 12  # bytes of JSON that a byte of `packed` can stand for at most
+_WITHOUT_REFERENCES: Final = 2  # format of marshal that writes a text as often as it occurs, as JSON does
 _PLAIN: Final = frozenset({str, bool, type(None)})
 _HINTS: Final = (
     (("datetime", "date", "time"), "store its isoformat()"),
@@ -49,7 +51,8 @@ def _copied(value: Any, kind: type, where: tuple[Any, ...], depth: int) -> Any:
                 raise _refused(where, f"has a key that is {_a(key)}, and JSON's keys are text")
             inner = type(item)
             name = key if type(key) is str else str.__str__(key)
-            result[name] = item if inner in _PLAIN else _copied(item, inner, (*where, key), depth + 1)
+            small = inner is int and -COUNTER_LIMIT < item < COUNTER_LIMIT
+            result[name] = item if small or inner in _PLAIN else _copied(item, inner, (*where, key), depth + 1)
         return result
     if kind is list or isinstance(value, list):
         _check_depth(depth, where)
@@ -86,17 +89,25 @@ def encoded(value: Any) -> str:
     return _sized(copied(value))
 
 
-def copied_within_limit(value: Any) -> Any:
-    """As `copied`, for stores that keep no text but have the same limit.
+def packed(value: Any) -> Any:
+    """*value* for a store in this process: numbers, booleans and None as they are, all else as bytes.
 
     Raises:
         InvalidValueError: as for `copied`.
         QuotaExceededError: larger than `MAX_BYTES` as JSON.
     """
     copy = copied(value)
-    if isinstance(copy, dict | list) or (isinstance(copy, str) and len(copy) * _LONGEST_ESCAPE > MAX_BYTES):
+    if not isinstance(copy, dict | list | str):
+        return copy
+    data = marshal.dumps(copy, _WITHOUT_REFERENCES)
+    if len(data) * _LONGEST_ESCAPE > MAX_BYTES:  # perhaps too large: only then it has to be known
         _sized(copy)
-    return copy
+    return data
+
+
+def unpacked(stored: Any) -> Any:
+    """What `packed` was given, anew."""
+    return marshal.loads(stored) if isinstance(stored, bytes) else stored  # noqa: S302 - our own bytes, never left here
 
 
 def _sized(copy: Any) -> str:
@@ -112,12 +123,14 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two values are the same JSON, whatever the order of their mappings."""
-    return _canonical(left) == _canonical(right)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    """Whether two values of plain types are the same JSON, whatever the order of their mappings."""
+    if type(left) is not type(right):
+        return False  # Python finds 1 == 1.0 == True
+    if type(left) is dict:
+        return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
+    if type(left) is list:
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right)
 
 
 def counted(value: Any, amount: int) -> int:
