@@ -161,21 +161,23 @@ def _work(
     open_connection: Callable[[], sqlite3.Connection],
     sweeper: Callable[[], int] | None,
 ) -> None:
-    """The thread's whole life. It holds no reference to the store, so that a forgotten store can go."""
+    """The thread's whole life. While it waits it holds no job, and so no store: a forgotten store can go."""
     connection: sqlite3.Connection | None = None
     swept = time.monotonic()
     try:
-        while (first := queue.get()) is not None:
-            waiting, more = _batch(queue, first)
+        while waiting := _batch(queue):
+            more = waiting[-1] is not None
+            jobs = [job for job in waiting if job is not None]
             try:
                 connection = connection or open_connection()
             except Exception as exc:  # noqa: BLE001 - whoever waits raises it; the next job tries again
-                _answer([(loop, (future, None, exc)) for _, loop, future in waiting])
+                _answer([(loop, (future, None, exc)) for _, loop, future in jobs])
             else:
                 due = sweeper is not None and time.monotonic() - swept > SWEEP_SECONDS
                 if due:
                     swept = time.monotonic()
-                _answer(_done(connection, waiting, sweeper, due=due))
+                _answer(_done(connection, jobs, sweeper, due=due))
+            waiting, jobs = [], []
             if not more:
                 return
     finally:
@@ -183,15 +185,13 @@ def _work(
             connection.close()
 
 
-def _batch(queue: SimpleQueue[_Waiting | None], first: _Waiting) -> tuple[list[_Waiting], bool]:
-    waiting = [first]
+def _batch(queue: SimpleQueue[_Waiting | None]) -> list[_Waiting | None]:
+    """All jobs that wait, at least one; None is the last. Nothing when None came first."""
+    waiting = [queue.get()]
     with suppress(Empty):
-        while len(waiting) < BATCH:
-            another = queue.get_nowait()
-            if another is None:
-                return waiting, False
-            waiting.append(another)
-    return waiting, True
+        while waiting[-1] is not None and len(waiting) < BATCH:
+            waiting.append(queue.get_nowait())
+    return [] if waiting == [None] else waiting
 
 
 def _done(
