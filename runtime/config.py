@@ -39,6 +39,7 @@ from runtime.fields import (
     GCSBucketName,
     HttpUrl,
     R2BucketName,
+    RedisUrl,
     Region,
     S3BucketName,
     Secret,
@@ -59,6 +60,8 @@ MINOR: Final = 0
 
 ENTRY_POINT_GROUP: Final = "lexigram.storage.backends"
 """Where distributions register drivers of their own."""
+
+_URL_WITH_PASSWORD: Final = re.compile(r"\w+://[^/@]*:(?!\$\{)[^/@]+@")
 
 MIB: Final = 1024 * 1024
 S3_MIN_PART: Final = 5 * MIB
@@ -275,6 +278,43 @@ class TransferConfig(Model):
     concurrency: int = Field(default=4, ge=1, le=64)
 
 
+class RetryConfig(Model):
+    """How often one backend is asked again, when it failed for a reason that may pass.
+
+    Only what can be sent twice is: reads, writes and deletes without a condition, parts, copies. What the service
+    refused because it is busy is sent again in any case.
+
+    Attributes:
+        attempts: Most attempts of one request; 1 for never again.
+        budget: Seconds after which no further attempt is begun.
+        pause: Seconds of the longest wait before the second attempt; each further one may wait twice as long.
+            The wait is any time up to that, so that clients do not return all at once.
+        longest_pause: Seconds that no wait exceeds, unless the service itself asks for more (``Retry-After``).
+    """
+
+    attempts: int = Field(default=4, ge=1, le=20)
+    budget: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    pause: float = Field(default=0.1, gt=0, le=60)
+    longest_pause: float = Field(default=10.0, gt=0, le=600)
+
+
+class LimitsConfig(Model):
+    """What one backend may take of time and connections.
+
+    Attributes:
+        requests: Calls of the service in flight at once, of all operations together; the others wait. An object
+            that is streamed counts while it is asked for, not while it is consumed.
+        attempt_timeout: Seconds without an answer after which one attempt is given up: the longest silence where
+            the driver sees bytes arrive, else the time of the call. None waits for ever.
+        operation_timeout: Seconds that one whole operation may take, with all its attempts; None for any time.
+            What the application's own pace decides (`stream`, `list`, `open_writer`) is not limited.
+    """
+
+    requests: int = Field(default=256, ge=1, le=10_000)
+    attempt_timeout: float | None = Field(default=60.0, gt=0, allow_inf_nan=False)
+    operation_timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+
 class CorsRule(Model):
     """One CORS rule as the bucket has it.
 
@@ -343,6 +383,8 @@ class NamedStorageConfig(Model):
         r2: Settings of the driver ``r2``.
         memory: Settings of the driver ``memory``.
         transfer: How large objects are moved.
+        retry: How often what failed is tried again.
+        limits: How long and how much at once.
         expect: What was provisioned.
         plugin: Settings of a driver from elsewhere; in a document they stand under the driver's name.
     """
@@ -358,6 +400,8 @@ class NamedStorageConfig(Model):
     memory: StorageMemoryConfig | None = None
     plugin: dict[str, Any] | None = Field(default=None, repr=False)
     transfer: TransferConfig = TransferConfig()
+    retry: RetryConfig = RetryConfig()
+    limits: LimitsConfig = LimitsConfig()
     expect: ExpectConfig | None = None
 
     @model_validator(mode="before")
@@ -410,6 +454,86 @@ class NamedStorageConfig(Model):
         return {self.driver if key == "plugin" else key: value for key, value in super().document().items()}
 
 
+class KVMemoryConfig(Model):
+    """Entries in this process; gone when it ends."""
+
+
+class KVLocalConfig(Model):
+    """Entries in a SQLite file of this machine, for any number of its processes.
+
+    Attributes:
+        base_path: Directory of the file; relative to the working directory of the application. Not on a network
+            file system.
+        fsync: Whether every write waits for the disk, to outlive a power failure and not only a crash.
+    """
+
+    base_path: str = Field(default="./kv", min_length=1)
+    fsync: bool = False
+
+
+class KVRedisConfig(Model):
+    """Entries in Redis or Valkey, for many instances of an application.
+
+    Attributes:
+        url: ``redis://host:6379/0``, ``rediss://…`` for TLS, ``unix://…``; with user and password it is a secret.
+        password: Password, when it is not in the URL.
+        prefix: First part of every key, so that applications can share a server.
+        timeout: Seconds that the server has for one answer.
+    """
+
+    url: RedisUrl
+    password: Secret | None = None
+    prefix: str = Field(default="tandem", min_length=1, max_length=200)
+    timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+
+
+class NamedKVConfig(Model):
+    """One named key-value store.
+
+    Attributes:
+        name: What the application calls it.
+        driver: What keeps the entries.
+        primary: Whether it is also the store without a name.
+        memory: Settings of the driver ``memory``.
+        local: Settings of the driver ``local``.
+        redis: Settings of the driver ``redis``.
+    """
+
+    name: BackendName
+    driver: Literal["memory", "local", "redis"] = "memory"
+    primary: bool = False
+    memory: KVMemoryConfig | None = None
+    local: KVLocalConfig | None = None
+    redis: KVRedisConfig | None = None
+
+    @model_validator(mode="after")
+    def _settings_of_one_driver(self) -> Self:
+        wrong = [
+            Wrong((other,), f"the driver is {self.driver!r}, so settings for {other!r} are never used")
+            for other in KV_DRIVERS
+            if other != self.driver and getattr(self, other) is not None
+        ]
+        needed = [name for name, field in KV_DRIVERS[self.driver].model_fields.items() if field.is_required()]
+        if needed and getattr(self, self.driver) is None:
+            wrong.append(Wrong((self.driver,), f"is required, with {', '.join(needed)}"))
+        if wrong:
+            raise rejection(*wrong)
+        return self
+
+    @property
+    def settings(self) -> Any:
+        """The driver's own model; its defaults when there is none."""
+        return getattr(self, self.driver) or KV_DRIVERS[self.driver]()
+
+
+KV_DRIVERS: Final[dict[str, type[Model]]] = {
+    "memory": KVMemoryConfig,
+    "local": KVLocalConfig,
+    "redis": KVRedisConfig,
+}
+"""What can keep the entries of a key-value store, and the settings of each."""
+
+
 DRIVERS: Final[dict[str, type[DriverConfig]]] = {
     name: model
     for name, field in NamedStorageConfig.model_fields.items()
@@ -450,6 +574,7 @@ class StorageConfig(Model):
         drivers: Settings by driver, for backends that carry none themselves.
         service: Limits on uploads.
         backends: The named backends.
+        kv: The named key-value stores; none when it is left out.
     """
 
     name: str = "storage"
@@ -460,6 +585,7 @@ class StorageConfig(Model):
     drivers: dict[str, Any] = Field(default_factory=dict, repr=False)
     service: StorageOperationConfig = StorageOperationConfig()
     backends: tuple[NamedStorageConfig, ...] = ()
+    kv: tuple[NamedKVConfig, ...] = ()
 
     @field_validator("drivers")
     @classmethod
@@ -478,17 +604,17 @@ class StorageConfig(Model):
             raise rejection(*wrong)
         return typed
 
-    @field_validator("backends", mode="wrap")
+    @field_validator("backends", "kv", mode="wrap")
     @classmethod
     def _names_and_primary(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         wrong = list(ambiguous_names(value))
         try:
-            backends = validate(value)
+            entries = validate(value)
         except ValidationError as exc:
             wrong += inside(exc)
         else:
             if not wrong:
-                return backends
+                return entries
         raise rejection(*wrong)
 
     @model_validator(mode="after")
@@ -598,11 +724,17 @@ def fingerprint(document: Mapping[str, Any]) -> str:
 
 def literal_secrets(document: Mapping[str, Any]) -> list[Problem]:
     """Every secret of *document* that stands there in clear instead of as a reference."""
-    return [
-        Problem(dotted(location, document), "is a literal secret", REFERENCE_FORMS)
+    found = [
+        location
         for location, value in found_keys(document, is_secret)
         if value is not None and not (isinstance(value, str) and REFERENCE.fullmatch(value))
     ]
+    found += [
+        location
+        for location, value in found_keys(document, lambda key: key == "url")
+        if isinstance(value, str) and _URL_WITH_PASSWORD.match(value)
+    ]
+    return [Problem(dotted(location, document), "is a literal secret", REFERENCE_FORMS) for location in found]
 
 
 def plain(value: Any) -> Any:

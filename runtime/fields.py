@@ -84,6 +84,19 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _redis_url(secret: SecretStr) -> SecretStr:
+    # a reference stays as it is until the document is loaded
+    url = secret.get_secret_value()
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not (right or (url.startswith("unix://") and len(url) > len("unix://")) or url.startswith("${")):
+        raise ValueError("is not the address of a Redis server; allowed: redis://…, rediss://… (TLS), unix://…")
+    return secret
+
+
 BackendName = Annotated[str, AfterValidator(_backend_name)]
 """What an application calls a backend."""
 
@@ -92,6 +105,9 @@ HttpUrl = Annotated[str, AfterValidator(_http_url), Field(json_schema_extra={"fo
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
 """A secret: hidden in every repr and message, given as a reference in a generated document."""
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url), Field(min_length=1)]
+"""Address of a Redis server; it may hold its password, so it is shown nowhere."""
 
 Region = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 """A region's technical name."""

@@ -7,6 +7,7 @@
     LEX_STORAGE__SERVICE__ALLOWED_MIME_TYPES=["image/*"]
 
 * In a backend's name ``-`` and ``_`` are the same; a variable that fits two backends is an error.
+* Key-value stores are addressed by name too: ``LEX_STORAGE__KV__SESSIONS__REDIS__URL``.
 * A backend that the config does not have is added when its ``…__DRIVER`` is set too; otherwise the name is a mistake.
 * Setting a backend's driver drops the settings that the config has for another driver.
 * Lists and mappings are JSON. Other values are text that the config's models turn into numbers and booleans.
@@ -18,12 +19,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from runtime.config import DRIVERS, NamedStorageConfig, StorageConfig, registered_drivers
+from runtime.config import (
+    DRIVERS,
+    KV_DRIVERS,
+    NamedKVConfig,
+    NamedStorageConfig,
+    StorageConfig,
+    registered_drivers,
+)
 from runtime.errors import Problem
 from runtime.validation import did_you_mean, holds_list, keys_at, model_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -37,6 +45,20 @@ class Override(NamedTuple):
     variable: str
     keys: tuple[str, ...]
     text: str
+
+
+class _Named(NamedTuple):
+    """A list of the config whose entries are addressed by name."""
+
+    word: str
+    model: type[BaseModel]
+    drivers: Callable[[], Iterable[str]]
+
+
+_NAMED: Final = {
+    "backends": _Named("backend", NamedStorageConfig, registered_drivers),
+    "kv": _Named("key-value store", NamedKVConfig, lambda: KV_DRIVERS),
+}
 
 
 class _RefusedError(Exception):
@@ -68,7 +90,7 @@ def apply_overrides(
     """
     origins: dict[str, str] = {}
     problems = []
-    new = {override.keys[1] for override in overrides if _adds_backend(override)}
+    new = {override.keys[:2] for override in overrides if _adds_entry(override)}
     for override in overrides:
         try:
             path = _write(storage, StorageConfig, override.keys, override.text, new)
@@ -79,25 +101,25 @@ def apply_overrides(
     return origins, problems
 
 
-def _adds_backend(override: Override) -> bool:
+def _adds_entry(override: Override) -> bool:
     match override.keys:
-        case ("backends", _, "driver"):
+        case (key, _, "driver") if key in _NAMED:
             return bool(override.text)
-        case ("backends", _):
+        case (key, _) if key in _NAMED:
             return '"driver"' in override.text
     return False
 
 
 def _write(
-    node: dict[str, Any], model: type[BaseModel] | None, keys: tuple[str, ...], text: str, new: set[str]
+    node: dict[str, Any], model: type[BaseModel] | None, keys: tuple[str, ...], text: str, new: set[tuple[str, ...]]
 ) -> tuple[str, ...]:
     """Set the key at *keys* below *node* and give its path, with names as the document writes them."""
     key, rest = _key(node, model, keys[0]), keys[1:]
     if not rest:
         _set(node, key, text)
         return (key,)
-    if model is StorageConfig and key == "backends":
-        return (key, *_write_backend(node.setdefault(key, []), rest, text, new))
+    if model is StorageConfig and key in _NAMED:
+        return (key, *_write_entry(key, node.setdefault(key, []), rest, text, new))
     below = DRIVERS.get(rest[0]) if key == "drivers" else model_at(model, key) if model else None
     if model and holds_list(model, key):
         raise _RefusedError(f"{key!r} is a list: set all of it, as JSON")
@@ -117,6 +139,8 @@ def _key(node: Mapping[str, Any], model: type[BaseModel] | None, key: str) -> st
     if model is None:  # settings of a driver from elsewhere: any key, in the case that it has already
         return next((name for name in node if name.lower() == key), key)
     known = keys_at(model, ())
+    if model is NamedKVConfig:
+        known = [name for name in known if name != "name"]
     if model is NamedStorageConfig:
         known = [name for name in known if name not in {"plugin", "name"}] + registered_drivers()[len(DRIVERS) :]
     if key not in known:
@@ -137,7 +161,9 @@ def _set(node: dict[str, Any], key: str, text: str) -> None:
     node[key] = value
 
 
-def _write_driver(drivers: dict[str, Any], keys: tuple[str, ...], text: str, new: set[str]) -> tuple[str, ...]:
+def _write_driver(
+    drivers: dict[str, Any], keys: tuple[str, ...], text: str, new: set[tuple[str, ...]]
+) -> tuple[str, ...]:
     name, rest = keys[0], keys[1:]
     if name not in (known := registered_drivers()):
         raise _RefusedError(f"unknown driver {name!r}{did_you_mean(name, known)}", ", ".join(known))
@@ -150,42 +176,46 @@ def _write_driver(drivers: dict[str, Any], keys: tuple[str, ...], text: str, new
     return (name, *(_write(settings, DRIVERS.get(name), rest, text, new) if isinstance(settings, dict) else ()))
 
 
-def _write_backend(backends: Any, keys: tuple[str, ...], text: str, new: set[str]) -> tuple[str, ...]:
+def _write_entry(
+    key: str, entries: Any, keys: tuple[str, ...], text: str, new: set[tuple[str, ...]]
+) -> tuple[str, ...]:
     name, rest = keys[0], keys[1:]
-    if not isinstance(backends, list):
+    if not isinstance(entries, list):
         return ()
-    backend = _backend(backends, name, new)
+    what = _NAMED[key]
+    entry = _entry(key, entries, name, new)
     if rest == ("driver",):
-        for other in set(registered_drivers()) - {text}:
-            backend.pop(other, None)
+        for other in set(what.drivers()) - {text}:
+            entry.pop(other, None)
     if rest:
-        return (str(backend["name"]), *_write(backend, NamedStorageConfig, rest, text, new))
+        return (str(entry["name"]), *_write(entry, what.model, rest, text, new))
     block: dict[str, Any] = {}
     _set(block, name, text)
     settings = block.get(name, {})
     if not isinstance(settings, dict):
-        raise _RefusedError("sets a whole backend, so it must be a JSON mapping")
-    kept = backend["name"]
-    backend.clear()
-    backend.update({"name": kept, **settings})
+        raise _RefusedError(f"sets a whole {what.word}, so it must be a JSON mapping")
+    kept = entry["name"]
+    entry.clear()
+    entry.update({"name": kept, **settings})
     return (str(kept),)
 
 
-def _backend(backends: list[Any], name: str, new: set[str]) -> dict[str, Any]:
+def _entry(key: str, entries: list[Any], name: str, new: set[tuple[str, ...]]) -> dict[str, Any]:
+    word = _NAMED[key].word
     named = {
-        entry["name"]: entry for entry in backends if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        entry["name"]: entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("name"), str)
     }
     fitting = [known for known in named if known.lower().replace("-", "_") == name.replace("-", "_")]
     if len(fitting) > 1:
-        raise _RefusedError(f"{name!r} fits several backends: {', '.join(fitting)}; rename one of them")
+        raise _RefusedError(f"{name!r} fits several {word}s: {', '.join(fitting)}; rename one of them")
     if fitting:
         return named[fitting[0]]
-    if name not in new:
+    if (key, name) not in new:
         raise _RefusedError(
-            f"no backend is called {name!r}{did_you_mean(name, named)}; to add one, set its driver too:"
-            f" {PREFIX}BACKENDS__{name.upper()}__DRIVER",
+            f"no {word} is called {name!r}{did_you_mean(name, named)}; to add one, set its driver too:"
+            f" {PREFIX}{key.upper()}__{name.upper()}__DRIVER",
             ", ".join(named) or None,
         )
-    backends.append({"name": name})
-    added: dict[str, Any] = backends[-1]
+    entries.append({"name": name})
+    added: dict[str, Any] = entries[-1]
     return added

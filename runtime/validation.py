@@ -262,7 +262,7 @@ def _found(document: Any, location: Location) -> str:
     """``, found 'x'``, unless it might be a secret: a message must never hold one."""
     node = document
     for part in location:
-        if isinstance(part, str) and looks_secret(part):
+        if isinstance(part, str) and (part == "url" or looks_secret(part)):  # a Redis URL holds its password
             return ""
         node = _child(node, part)
     if isinstance(node, bool) or not isinstance(node, str | int | float) or _URL_WITH_MORE.match(str(node)):
