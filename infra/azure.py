@@ -52,7 +52,7 @@ class Spec(BackendSpec):
     location: str = Field(pattern=r"^[a-z]+[0-9]?$", description="an Azure region such as westeurope")
     network: Literal["public", "private", "ips"] | None = None
     ips: Annotated[tuple[Annotated[str, AfterValidator(azure_rm.address)], ...], Unique] = ()
-    resource_group: str | None = Field(default=None, pattern=r"^[\w().-]{1,89}[\w()-]$")
+    resource_group: str | None = Field(default=None, pattern=r"^[\w().-]{0,89}[\w()-]$")
     sku: Literal["Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS"] | None = None
     soft_delete: Days = timedelta(days=7)
     key_identity: str | None = Field(default=None, pattern=azure_rm.IDENTITY)
@@ -64,6 +64,9 @@ class Spec(BackendSpec):
         yield from self._key_problems()
         yield from self._grant_problems()
         yield from self._existing_problems()
+        if self.force_destroy is False and context.dev:
+            found = "found False, and Azure deletes a container with everything in it"
+            yield Problem("force_destroy", found, "leave it out; outside dev the container is protected")
         if self.soft_delete > timedelta(days=365):
             yield Problem("soft_delete", f"found {self.soft_delete.days}d", "1d to 365d")
         abort = self.lifecycle.abort_multipart_after if self.lifecycle else None
@@ -171,16 +174,10 @@ class Bucket(pulumi.ComponentResource):
             location=spec.location,
             kind="StorageV2",
             sku=storage.SkuArgs(name=spec.sku or ("Standard_LRS" if dev else "Standard_ZRS")),
-            minimum_tls_version="TLS1_2",
-            enable_https_traffic_only=True,
+            **settings.CLOSED,
             allow_blob_public_access=spec.public,
             # left out it would be allowed; an emulator knows nothing but keys
             allow_shared_key_access=self._context.emulated("azure"),
-            default_to_o_auth_authentication=True,
-            allow_cross_tenant_replication=False,
-            allowed_copy_scope="AAD",
-            is_local_user_enabled=False,
-            is_sftp_enabled=False,
             public_network_access="Disabled" if spec.network == "private" else "Enabled",
             network_rule_set=settings.network(spec),
             sas_policy=settings.sas_policy(),
@@ -256,11 +253,7 @@ def provision(spec: Spec, context: Context) -> Bucket:
 
 
 def provider(endpoint: Endpoint) -> Provider:
-    """The provider of an emulated stack.
-
-    Azure's provider finds every address in the metadata of its cloud, so an emulator is a cloud whose metadata is at
-    *endpoint*; the emulator's account and key are the credentials.
-    """
+    """The provider of an emulated stack: a cloud whose metadata, where all addresses come from, is at *endpoint*."""
     return Provider(
         "azure-native",
         subscription_id=azure_rm.EMULATED_SUBSCRIPTION,

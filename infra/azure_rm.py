@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid5
 
@@ -27,6 +27,9 @@ PRINCIPAL_TYPES: Final[Mapping[str, str]] = {"": "ServicePrincipal", "group": "G
 
 ROLE_NAMES: Final[Mapping[str, str]] = {READER: "reader", CONTRIBUTOR: "contributor", DELEGATOR: "delegator"}
 
+_PRIVATE: Final = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+_SMALLEST: Final = 30
+
 PRINCIPAL: Final = re.compile(r"(?:(?:user|group):)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 KEY: Final = re.compile(r"https://[a-z0-9-]+\.vault\.azure\.net/keys/[0-9A-Za-z-]+(?:/[0-9a-f]{32})?")
 IDENTITY: Final = (
@@ -43,13 +46,19 @@ _EXISTING: Final = re.compile(r"[a-z0-9]{3,24}/(?=.{3,63}$)[a-z0-9](?:-?[a-z0-9]
 
 
 def address(value: str) -> str:
-    """A public address or range, as the network rules of an account take them; a validator."""
+    """A public address or range, as the network rules of an account take them; a validator.
+
+    Source:
+        https://learn.microsoft.com/en-us/azure/storage/common/storage-network-security#grant-access-from-an-internet-ip-range
+    """
     try:
-        network = ip_network(value)
+        network = IPv4Network(value)
     except ValueError:
         raise wrong(f"found {value!r}", "a public IPv4 address or range: 203.0.113.7, 203.0.113.0/24") from None
-    if network.version != 4 or (network.is_private and not network.is_global):  # noqa: PLR2004 - IPv4
+    if any(network.overlaps(private) for private in _PRIVATE):
         raise wrong(f"found {value!r}", "a public IPv4 address or range; Azure refuses private ones")
+    if "/" in value and network.prefixlen > _SMALLEST:
+        raise wrong(f"found {value!r}", f"a range of /{_SMALLEST} or larger; single addresses without a slash")
     return value
 
 

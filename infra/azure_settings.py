@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pulumi_azure_native import storage
 
@@ -10,7 +10,20 @@ from infra import azure_rm
 from infra.backend import Lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from infra.azure import Spec
+
+CLOSED: Final[Mapping[str, Any]] = {
+    "minimum_tls_version": "TLS1_2",  # TLS1_3 is in the list of values and not supported yet
+    "enable_https_traffic_only": True,
+    "default_to_o_auth_authentication": True,
+    "allow_cross_tenant_replication": False,
+    "allowed_copy_scope": "AAD",
+    "is_local_user_enabled": False,
+    "is_sftp_enabled": False,
+}
+"""What every account has, whatever its spec says."""
 
 _SAS_DAYS: Final = 7
 """The longest life of a user-delegation signature; older ones are logged, where the account is logged.

@@ -9,8 +9,8 @@ import pulumi
 from pulumi_gcp import Provider, kms, serviceaccount, storage
 from pydantic import AfterValidator, Field
 
-from infra import gcp, naming
-from infra.backend import BackendSpec, Lifecycle
+from infra import gcp, gcp_settings, naming
+from infra.backend import BackendSpec
 from infra.fields import Duration
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageGCSConfig
 from runtime.errors import Problem
@@ -139,8 +139,8 @@ class Bucket(pulumi.ComponentResource):
             encryption=storage.BucketEncryptionArgs(
                 default_kms_key_name=key, customer_supplied_encryption_enforcement_config=refused
             ),
-            lifecycle_rules=_lifecycle_rules(spec) or None,
-            cors=_cors_rules(spec) or None,
+            lifecycle_rules=gcp_settings.lifecycle_rules(spec) or None,
+            cors=gcp_settings.cors_rules(spec) or None,
             labels=self._labels,
             force_destroy=bool(spec.force_destroy),
             opts=self._options(protect=not self._context.dev),
@@ -243,12 +243,20 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     """The backend as the contract has it."""
     endpoint = context.endpoint("gcp")
     settings: dict[str, Any] = {"bucket": bucket_name(spec, context), "project_id": spec.project}
-    settings |= {"signer_email": spec.signer_email, "public_url": spec.public_url}
+    settings |= {"signer_email": _signer(spec), "public_url": spec.public_url}
     settings["endpoint_url"] = endpoint.url if endpoint else None
     if spec.encryption is not None:
         key = (spec.encryption.kms_key_id or key_name(spec, context)) if spec.encryption.customer_key else None
         settings["encryption"] = EncryptionConfig(enabled=True, type=spec.encryption.type, kms_key_id=key)
-    return spec.named(StorageGCSConfig(**settings), capabilities=("presign",))
+    capabilities = () if endpoint else ("presign",)  # no emulator gives credentials, which signatures are made with
+    return spec.named(StorageGCSConfig(**settings), capabilities=capabilities)
+
+
+def _signer(spec: Spec) -> str | None:
+    """The service account in whose name the application signs, where there is no doubt about it."""
+    presigning = (grant for grant in spec.grants if "presign" in grant.access)
+    found = {email for grant in presigning for email in gcp.signers(grant.to, spec.signer_email)}
+    return spec.signer_email or (found.pop() if len(found) == 1 else None)
 
 
 def bucket_name(spec: Spec, context: Context) -> str:
@@ -264,36 +272,3 @@ def key_name(spec: Spec, context: Context) -> str:
 
 def _seconds(duration: timedelta) -> str:
     return f"{int(duration.total_seconds())}s"
-
-
-def _lifecycle_rules(spec: Spec) -> list[storage.BucketLifecycleRuleArgs]:
-    lifecycle = spec.lifecycle or Lifecycle()
-    rules = []
-    if abort := lifecycle.abort_multipart_after:
-        rules.append(_rule("AbortIncompleteMultipartUpload", age=abort.days))
-    if expire := lifecycle.expire_noncurrent_after:
-        rules.append(_rule("Delete", days_since_noncurrent_time=expire.days))
-    for rule in lifecycle.rules:
-        prefixes = [rule.prefix] if rule.prefix else None
-        # live ones only: an age counts from the creation, and an old object's last version would go at once
-        rules.append(_rule("Delete", age=rule.expire_after.days, matches_prefixes=prefixes, with_state="LIVE"))
-    return rules
-
-
-def _rule(action: str, **condition: Any) -> storage.BucketLifecycleRuleArgs:
-    return storage.BucketLifecycleRuleArgs(
-        action=storage.BucketLifecycleRuleActionArgs(type=action),
-        condition=storage.BucketLifecycleRuleConditionArgs(**condition),
-    )
-
-
-def _cors_rules(spec: Spec) -> list[storage.BucketCorArgs]:
-    return [
-        storage.BucketCorArgs(
-            origins=list(rule.origins),
-            methods=list(rule.methods),
-            response_headers=list(dict.fromkeys([*rule.headers, *rule.expose])),  # GCS has one list for both
-            max_age_seconds=rule.contract().max_age,
-        )
-        for rule in spec.cors
-    ]

@@ -192,6 +192,11 @@ class _Monitor(mocks.MockMonitor):
             state.update({"arn": f"arn:{made.name}", "keyId": made.name})
             state.update(self.create(made) if self.create else {})
         state.MergeFrom(properties)
+        if made.type == "azure-native:storage:StorageAccount" and "identity" in made.inputs:
+            # the one property here that is a list when it is given and a mapping when it comes back
+            given = made.inputs["identity"]
+            names = given.get("userAssignedIdentities", ())
+            state.update({"identity": {**given, "userAssignedIdentities": {name: {} for name in names}}})
         return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=state)
 
 

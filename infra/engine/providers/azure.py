@@ -10,19 +10,13 @@ there; each resource adds, looks at and removes its own.
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError, ServiceRequestError
-from azure.storage.blob import BlobServiceClient, CorsRule
 
-from infra import azure_rm
+from infra.engine.providers.azurite import LISTS, Blobs, among
 from infra.engine.providers.base import Created, Handler, Live, StandIn
-from infra.engine.providers.compare import tidy
-from infra.engine.providers.loopback import require_loopback
 from infra.engine.providers.noted import Noted
-from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,46 +26,6 @@ NO_VERSIONS: Final = "the emulator keeps no versions and nothing that was delete
 NO_FEED: Final = "the emulator writes no change feed"
 NO_LIFECYCLE: Final = "the emulator expires nothing"
 NO_ROLES: Final = "the emulator knows its account's key and no identities"
-
-LISTS: Final = ("allowedOrigins", "allowedMethods", "allowedHeaders", "exposedHeaders")
-
-
-class Blobs:
-    """The Blob service of the emulator.
-
-    Attributes:
-        subscription: Id that resource ids are made with.
-        service: The SDK's client.
-        url: Address of the emulator's account.
-        lock: Held while the account's CORS rules are read and written.
-    """
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        host = require_loopback(settings.get("metadataHost"), "azure-native:Provider metadata_host")
-        account, key = settings.get("clientId"), settings.get("clientSecret")
-        if not account or not key:
-            raise ConfigError(
-                "azure-native:Provider client_id and client_secret must be the emulator's account and key"
-            )
-        self.subscription: str = settings.get("subscriptionId") or azure_rm.EMULATED_SUBSCRIPTION
-        self.url = f"{host.rstrip('/')}/{account}"
-        self.service = BlobServiceClient(self.url, AzureNamedKeyCredential(account, key), retry_total=2)
-        self.lock = Lock()
-
-    def home(self, inputs: Mapping[str, Any]) -> azure_rm.Home:
-        """Where Azure would have a resource with these properties."""
-        names = ("resourceGroupName", "accountName", "containerName")
-        return azure_rm.Home(self.subscription, *(inputs.get(name, "") for name in names))
-
-    def cors(self) -> list[dict[str, Any]]:
-        """The CORS rules of the account."""
-        return [_rule(rule) for rule in self.service.get_service_properties()["cors"] or ()]
-
-    def replace_cors(self, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
-        """Take rules out of the account's, and add others."""
-        with self.lock:
-            others = [rule for rule in self.cors() if not _among(rule, [*old, *new])]
-            self.service.set_service_properties(cors=[_sdk_rule(rule) for rule in [*others, *new]])
 
 
 class Container(Handler[Blobs]):
@@ -145,7 +99,7 @@ class Service(Handler[Blobs]):
     def read(self, resource_id: str, state: dict[str, Any]) -> Live | None:
         del resource_id
         there = self.cloud.cors()
-        own = [rule for rule in _rules(state) if _among(rule, there)]
+        own = [rule for rule in _rules(state) if among(rule, there)]
         return Live({"cors": {"corsRules": own}}, {"name": "default"})
 
     def update(self, resource_id: str, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -163,22 +117,6 @@ class Service(Handler[Blobs]):
 def _rules(properties: Mapping[str, Any]) -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = (properties.get("cors") or {}).get("corsRules") or []
     return rules
-
-
-def _among(rule: dict[str, Any], rules: list[dict[str, Any]]) -> bool:
-    return any(tidy(rule, LISTS) == tidy(other, LISTS) for other in rules)
-
-
-def _sdk_rule(rule: Mapping[str, Any]) -> CorsRule:
-    origins, methods, headers, exposed = (rule.get(name) or [] for name in LISTS)
-    age = rule.get("maxAgeInSeconds", 0)
-    return CorsRule(origins, methods, allowed_headers=headers, exposed_headers=exposed, max_age_in_seconds=age)
-
-
-def _rule(rule: CorsRule) -> dict[str, Any]:
-    texts = (rule.allowed_origins, rule.allowed_methods, rule.allowed_headers, rule.exposed_headers)
-    lists = ([item for item in (text or "").split(",") if item] for text in texts)
-    return {**dict(zip(LISTS, lists, strict=True)), "maxAgeInSeconds": rule.max_age_in_seconds}
 
 
 class Group(Noted[Blobs]):
@@ -219,8 +157,30 @@ class Account(Noted[Blobs]):
     def identity(self, inputs: Mapping[str, Any]) -> str:
         return self.cloud.home(inputs).account_id
 
+    def create(self, inputs: dict[str, Any]) -> Created:
+        return Created(self.identity(inputs), _echo(inputs))
+
+    def read(self, resource_id: str, state: dict[str, Any]) -> Live | None:
+        return Live({}, {**self.outputs(resource_id), **_echo(state)})
+
+    def normal(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        found = super().normal(values)
+        identities = (found.get("identity") or {}).get("userAssignedIdentities")
+        if isinstance(identities, dict | list):
+            found["identity"] = {**found["identity"], "userAssignedIdentities": sorted(identities)}
+        return found
+
     def outputs(self, resource_id: str) -> dict[str, Any]:
         return {"name": resource_id.rpartition("/")[2], "primaryEndpoints": {"blob": f"{self.cloud.url}/"}}
+
+
+def _echo(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The account's identities as Azure gives them back: a list goes in, a mapping comes out."""
+    given = properties.get("identity") or {}
+    identities = given.get("userAssignedIdentities")
+    if not identities:
+        return {}
+    return {"identity": {**given, "userAssignedIdentities": {name: {} for name in identities}}}
 
 
 class Lifecycle(Noted[Blobs]):
