@@ -11,8 +11,9 @@
     service = storage.inject(MediaService)
 
 A parameter is a store when it is annotated `BlobStore` or a protocol called ``BlobStoreProtocol`` (ours or
-lexigram's), also as ``… | None``. Without ``Named`` it gets the primary backend. Every other parameter is the
-caller's: by keyword, or by its default.
+lexigram's), and a key-value store when it is annotated ``KVStoreProtocol`` (or, lexigram's name,
+``StorageBackendProtocol``), also as ``… | None``. Without ``Named`` it gets the primary one. Every other parameter is
+the caller's: by keyword, or by its default.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from runtime.errors import ConfigError
 from runtime.store import BlobStore
@@ -28,8 +29,15 @@ from runtime.store import BlobStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from runtime.kv.stores import KVStores
+
 T = TypeVar("T")
 _UNKNOWN = object()
+
+_BLOB: Final = "blob"
+_KV: Final = "kv"
+_KINDS: Final = {"BlobStoreProtocol": _BLOB, "KVStoreProtocol": _KV, "StorageBackendProtocol": _KV}
+"""Protocols by their names, so that lexigram's are understood without being imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,7 @@ def inject(
     stores: Mapping[str, BlobStore],
     primary: Callable[[], BlobStore],
     given: Mapping[str, Any],
+    kv: KVStores | None = None,
 ) -> T:
     """Call *target* with the stores that its parameters ask for.
 
@@ -52,6 +61,7 @@ def inject(
         stores: The backends by name.
         primary: Gives the backend without a name.
         given: Arguments of the caller, by name; they win over what would be injected.
+        kv: The key-value stores.
 
     Raises:
         UnknownBackendError: a parameter names a backend that is not configured.
@@ -64,7 +74,11 @@ def inject(
         if parameter.name in keywords:
             value = keywords.pop(parameter.name)
         elif (wanted := _wanted(annotation)) is not None:
-            value = primary() if wanted == "" else _named(stores, wanted, parameter.name, target)
+            try:
+                value = _found(wanted, stores, primary, kv)
+            except ConfigError as exc:
+                exc.add_note(f"asked for by parameter {parameter.name!r} of {_name_of(target)}")
+                raise
         elif parameter.default is not parameter.empty and not _hides_a_store(parameter, annotation):
             continue
         else:
@@ -101,30 +115,33 @@ def _resolved(annotation: Any, names: dict[str, Any]) -> Any:
         return _UNKNOWN  # imported for type checkers only
 
 
-def _wanted(annotation: Any) -> str | None:
-    """Name of the backend that an annotation asks for, "" for the primary one; None when it is no store."""
+def _wanted(annotation: Any) -> tuple[str, str] | None:
+    """The kind of store that an annotation asks for and its name, "" for the primary one; None when it is no store."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        if _wanted(arguments[0]) is None:
+        if (inner := _wanted(arguments[0])) is None:
             return None
         marks = [mark for mark in arguments[1:] if type(mark).__name__ == "Named"]
-        return next((mark.name for mark in marks if isinstance(getattr(mark, "name", None), str)), "")
+        return inner[0], next((mark.name for mark in marks if isinstance(getattr(mark, "name", None), str)), "")
     if arguments:  # a union, as in `BlobStoreProtocol | None`
         return next((found for part in arguments if (found := _wanted(part)) is not None), None)
-    is_store = annotation is BlobStore or getattr(annotation, "__name__", None) == "BlobStoreProtocol"
-    return "" if is_store else None
+    if annotation is BlobStore:
+        return _BLOB, ""
+    kind = _KINDS.get(getattr(annotation, "__name__", ""))
+    return None if kind is None else (kind, "")
 
 
-def _named(stores: Mapping[str, BlobStore], name: str, parameter: str, target: Callable[..., Any]) -> BlobStore:
-    try:
-        return stores[name]
-    except ConfigError as exc:
-        exc.add_note(f"asked for by parameter {parameter!r} of {_name_of(target)}")
-        raise
+def _found(
+    wanted: tuple[str, str], stores: Mapping[str, BlobStore], primary: Callable[[], BlobStore], kv: KVStores | None
+) -> Any:
+    kind, name = wanted
+    if kind == _KV and kv is not None:
+        return kv[name] if name else kv.primary
+    return stores[name] if name else primary()
 
 
 def _hides_a_store(parameter: inspect.Parameter, annotation: Any) -> bool:
-    return annotation is _UNKNOWN and "BlobStore" in str(parameter.annotation)
+    return annotation is _UNKNOWN and any(name in str(parameter.annotation) for name in ("BlobStore", *_KINDS))
 
 
 def _described(parameter: inspect.Parameter, annotation: Any) -> str:

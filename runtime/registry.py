@@ -18,6 +18,7 @@ from runtime.errors import ConfigError, StorageUnavailableError
 from runtime.extras import MissingDriver
 from runtime.health import HealthCheckResult, HealthStatus
 from runtime.injection import inject
+from runtime.kv.stores import KVStores
 from runtime.plugins import built_in, plugged_in
 from runtime.protocols import BlobStoreProtocol
 from runtime.store import BlobStore
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig, StorageOperationConfig
     from runtime.hooks import Hook
+    from runtime.kv.base import KVStorage
 
 T = TypeVar("T")
 
@@ -116,6 +118,7 @@ class Storage(Mapping[str, BlobStore]):
         self._hooks = tuple(hooks)
         self._registry = registry or DriverRegistry()
         self._stores: dict[str, BlobStore] | None = None
+        self._kv = KVStores(())
 
     async def open(self) -> Self:
         """Open every backend. When one can not be, those already open are closed again."""
@@ -131,10 +134,11 @@ class Storage(Mapping[str, BlobStore]):
             for name, store in stores.items():
                 await _call(store, "open", "connect")
                 opened[name] = store
+            self._kv = KVStores(self.config.kv if self.config.enabled else ())
             if self._check:
                 await self._demand_health(stores)
         except BaseException as exc:
-            for name, failure in await _close_all(opened):
+            for name, failure in [*await self._kv.close(CLOSE_SECONDS), *await _close_all(opened)]:
                 exc.add_note(f"then closing {name!r} failed too ({type(failure).__name__})")
             raise
         self._stores = stores
@@ -143,7 +147,7 @@ class Storage(Mapping[str, BlobStore]):
     async def close(self) -> None:
         """Close every backend, the last one first, also when one fails; then the first failure is raised."""
         stores, self._stores = self._stores, None
-        if failures := await _close_all(stores or {}):
+        if failures := [*await self._kv.close(CLOSE_SECONDS), *await _close_all(stores or {})]:
             (_, first), *others = failures
             for name, failure in others:
                 first.add_note(f"closing {name!r} failed too ({type(failure).__name__})")
@@ -188,6 +192,12 @@ class Storage(Mapping[str, BlobStore]):
         self._open_stores()
         return self[self.config.primary.name]
 
+    @property
+    def kv(self) -> KVStores:
+        """The key-value stores, by name; ``storage.kv.primary`` is the one without a name."""
+        self._open_stores()
+        return self._kv
+
     def inject(self, target: Callable[..., T], /, **arguments: Any) -> T:
         """Call a class or function with the stores that its annotations ask for, see `runtime.injection`.
 
@@ -196,10 +206,10 @@ class Storage(Mapping[str, BlobStore]):
             arguments: All parameters that are no stores and have no default.
         """
         self._open_stores()
-        return inject(target, self, lambda: self.primary, arguments)
+        return inject(target, self, lambda: self.primary, arguments, self._kv)
 
     async def health_check(self, timeout: float | None = None) -> dict[str, HealthCheckResult]:  # noqa: ASYNC109 - as on a store
-        """The health of every backend, asked in parallel.
+        """The health of every backend and, as ``kv:<name>``, every key-value store, asked in parallel.
 
         Args:
             timeout: Seconds that each has to answer; ``health_check_timeout`` of the config when left out.
@@ -219,16 +229,18 @@ class Storage(Mapping[str, BlobStore]):
         seconds = self.config.health_check_timeout if timeout is None else timeout
         results: dict[str, HealthCheckResult] = {}
 
-        async def ask(name: str, store: BlobStore) -> None:
+        async def ask(name: str, store: BlobStore | KVStorage) -> None:
             try:
                 results[name] = await store.health_check(seconds)
             except Exception as exc:  # noqa: BLE001 - only a plug-in's own store raises here, and that is its health
                 results[name] = HealthCheckResult(name, HealthStatus.UNHEALTHY, error=type(exc).__name__)
 
+        everything: dict[str, BlobStore | KVStorage] = dict(stores)
+        everything |= {f"kv:{name}": store for name, store in self._kv.items()}
         async with anyio.create_task_group() as tasks:
-            for name, store in stores.items():
+            for name, store in everything.items():
                 tasks.start_soon(ask, name, store)
-        return {name: results[name] for name in stores}
+        return {name: results[name] for name in everything}
 
     def _open_stores(self) -> dict[str, BlobStore]:
         if not self.config.enabled:

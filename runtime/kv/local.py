@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from sqlite3 import Connection
 
+    from runtime.config import NamedKVConfig
+
 FILE: Final = "kv.sqlite3"
 
 _ERRORS: Final[dict[int, type[StorageError]]] = {
@@ -284,3 +286,9 @@ class LocalStorage(KVStorage):
 def _stop(workers: Iterable[Worker]) -> None:
     for worker in workers:
         worker.stop()
+
+
+def from_config(config: NamedKVConfig) -> LocalStorage:
+    """The store of an entry of the contract."""
+    settings = config.settings
+    return LocalStorage(settings.base_path, name=config.name, fsync=settings.fsync)

@@ -12,6 +12,8 @@ from runtime.kv.values import counted, packed, unpacked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from runtime.config import NamedKVConfig
+
 
 class _Entry(NamedTuple):
     value: Any
@@ -175,3 +177,8 @@ class InMemoryKVStorage(KVStorage):
         ]
         heapify(self._expiries)
         self._most_expiries = 64 + 4 * len(self._expiries)
+
+
+def from_config(config: NamedKVConfig) -> InMemoryKVStorage:
+    """The store of an entry of the contract."""
+    return InMemoryKVStorage(name=config.name)

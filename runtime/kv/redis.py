@@ -31,6 +31,8 @@ from runtime.kv.values import not_a_counter
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 
+    from runtime.config import NamedKVConfig
+
 EXTRA: Final = "redis"
 SCHEMES: Final = ("redis", "rediss", "unix")
 PAGE: Final = 1000
@@ -250,3 +252,15 @@ class RedisKVStorage(KVStorage):
             (exceptions.ConnectionError, StorageUnavailableError),
         )
         return next((ours for theirs, ours in kinds if isinstance(error, theirs)), StorageError)
+
+
+def from_config(config: NamedKVConfig) -> RedisKVStorage:
+    """The store of an entry of the contract."""
+    settings = config.settings
+    return RedisKVStorage(
+        settings.url.get_secret_value(),
+        name=config.name,
+        prefix=settings.prefix,
+        timeout=settings.timeout,
+        password=settings.password and settings.password.get_secret_value(),
+    )

@@ -4,8 +4,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
-from runtime.config import NamedKVConfig, StorageConfig, StorageDocument
+from runtime.config import KVRedisConfig, NamedKVConfig, StorageConfig, StorageDocument
 from runtime.errors import ConfigError
 from runtime.loading import load_config
 
@@ -71,7 +72,7 @@ def test_a_variable_for_a_store_that_is_not_there_is_refused() -> None:
 
 
 def document(url: str) -> StorageDocument:
-    store = NamedKVConfig(name="sessions", driver="redis", redis={"url": url})
+    store = NamedKVConfig(name="sessions", driver="redis", redis=KVRedisConfig(url=SecretStr(url)))
     return StorageDocument(storage=StorageConfig(default_driver="memory", kv=(store,)))
 
 
