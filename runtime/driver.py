@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -116,6 +116,11 @@ class Driver(ABC):
     """
 
     capabilities: Capabilities
+    repeats: ClassVar[bool] = False
+    """Whether the driver itself repeats what failed, as ``backend.retry`` says; otherwise the portable type does."""
+    timed: ClassVar[bool] = False
+    """Whether the driver itself gives up what does not answer, as ``backend.limits.attempt_timeout`` says (or its
+    calls can not hang, or can not be given up); otherwise the portable type does."""
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         self.backend = backend
@@ -227,4 +232,8 @@ class Driver(ABC):
 
     def error_detail(self, error: Exception) -> str | None:  # noqa: ARG002 - most errors have no code
         """Status and code of an error (``404 NoSuchKey``), for its message; never a URL, a header or free text."""
+        return None
+
+    def retry_after(self, error: Exception) -> float | None:  # noqa: ARG002 - most errors do not say
+        """Seconds that the service asks to wait before the next attempt (``Retry-After``), where *error* says so."""
         return None

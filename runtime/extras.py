@@ -61,6 +61,8 @@ class MissingDriver:
     It stands for a `runtime.driver.Driver` but has none of its methods, so none can be forgotten here.
     """
 
+    repeats = timed = True  # it fails at once and for good
+
     def __init__(self, backend: NamedStorageConfig, extra: str, cause: ModuleNotFoundError) -> None:
         self.backend = backend
         self._extra = extra

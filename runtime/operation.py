@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+import anyio
+
 from runtime.errors import StorageError, StorageTimeoutError
 from runtime.hooks import Operation, Running
 from runtime.models import FileInfo
@@ -56,16 +58,34 @@ class Guard:
         source: What belongs to the caller: an upload's source, a download's file. Its own failure is not translated.
     """
 
-    __slots__ = ("_driver", "_hooks", "_running", "backend", "operation", "path", "size", "source")
+    __slots__ = (
+        "_driver",
+        "_hooks",
+        "_running",
+        "_scope",
+        "_timeout",
+        "backend",
+        "operation",
+        "path",
+        "size",
+        "source",
+    )
 
     def __init__(
-        self, driver: Driver, hooks: tuple[Hook, ...], backend: str, operation: str, path: object = None
+        self,
+        driver: Driver,
+        hooks: tuple[Hook, ...],
+        backend: str,
+        operation: str,
+        path: object = None,
+        timeout: float | None = None,
     ) -> None:
         self._driver = driver
         self._hooks = hooks
         self.backend = backend
         self.operation = operation
         self.path = path
+        self._timeout = timeout
         self.size: int | None = None
         self.source: Source | Target | None = None
 
@@ -75,11 +95,20 @@ class Guard:
             name = path if isinstance(path, str) else None
             driver = self._driver.backend.driver
             self._running = Running(self._hooks, Operation(self.backend, driver, self.operation, name))
+        if self._timeout is not None:
+            self._scope = anyio.move_on_after(self._timeout)
+            self._scope.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._timeout is not None and self._scope.__exit__(kind, error, trace):
+            error = StorageTimeoutError(f"not done within {self._timeout:g} s", hint="limits.operation_timeout")
+            error = translated(error, self._driver, self.backend, self.operation, self.path)
+            if self._hooks:
+                self._running.end(error, self.size)
+            raise error from None
         if error is None and not self._hooks:
             return
         shown = error

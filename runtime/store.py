@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import anyio
 
+from runtime.calls import Calls
 from runtime.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -121,6 +122,8 @@ class BlobStore(BlobStoreProtocol):
         self.name = backend.name
         self.backend = backend
         self.driver = driver
+        self._calls = Calls(driver, backend)
+        self._timeout = backend.limits.operation_timeout
         self._service = service
         self._limit = service.max_file_size_mb * MIB if service and service.max_file_size_mb else None
         self._part_size = int(backend.transfer.part_size)
@@ -237,7 +240,7 @@ class BlobStore(BlobStoreProtocol):
     async def _put(self, name: str, data: Bytes, options: UploadOptions) -> FileInfo:
         if self._limit is not None and len(data) > self._limit:
             raise too_large(self._limit)
-        return await self.driver.put(name, data, options)
+        return await self._calls.put(name, data, options)
 
     async def upload_from(
         self,
@@ -295,7 +298,7 @@ class BlobStore(BlobStoreProtocol):
             size, in_flight = self._parts(part_size, concurrency)
 
         async def write(pieces: AsyncIterator[bytes]) -> FileInfo:
-            with self._operation("open_writer", path) as guard:
+            with self._operation("open_writer", path, lasting=True) as guard:
                 info = await self._send(guard, name, source_of(pieces), chosen, size, in_flight)
                 guard.size = info.size
                 return info
@@ -355,7 +358,7 @@ class BlobStore(BlobStoreProtocol):
 
     async def _read_whole(self, name: str) -> tuple[FileInfo, bytes] | None:
         try:
-            reader = await self.driver.get(name)
+            reader = await self._calls.get(name)
         except Exception as exc:
             kind = kind_of(exc, self.driver)
             if kind is not None and issubclass(kind, NotFoundError):
@@ -392,7 +395,7 @@ class BlobStore(BlobStoreProtocol):
     ) -> FileInfo:
         guard.source = source
         source.limit = self._limit
-        return await send(self.driver, name, source, options, part_size=part_size, concurrency=concurrency, sent=sent)
+        return await send(self._calls, name, source, options, part_size=part_size, concurrency=concurrency, sent=sent)
 
     # reading
 
@@ -423,7 +426,7 @@ class BlobStore(BlobStoreProtocol):
             check_read_conditions(if_match, if_none_match)
             if wanted is not None and wanted.start == wanted.end:
                 # no service can be asked for no bytes, but a missing object is missing
-                self._demand(await self.driver.head(name), if_match, if_none_match)
+                self._demand(await self._calls.head(name), if_match, if_none_match)
                 return b""
             data = await self._whole(await self._begin(name, wanted, if_match, if_none_match))
             guard.size = len(data)
@@ -433,7 +436,7 @@ class BlobStore(BlobStoreProtocol):
         self, name: str, wanted: ByteRange | None, if_match: str | None = None, if_none_match: str | None = None
     ) -> ObjectReader:
         """Begin to read, on conditions: they are compared with what this very answer says of the object."""
-        reader = await self.driver.get(name, wanted)
+        reader = await self._calls.get(name, wanted)
         if if_match is not None or if_none_match is not None:
             try:
                 self._demand(reader.info, if_match, if_none_match)
@@ -449,14 +452,14 @@ class BlobStore(BlobStoreProtocol):
 
     async def _whole(self, reader: ObjectReader) -> bytes:
         try:
-            return await reader.read()
+            return await self._calls.whole(reader)
         except BaseException:
             await self._give_back(reader)
             raise
 
     async def _begin_same(self, name: str, wanted: ByteRange, known: FileInfo) -> ObjectReader:
         """Begin to read a range of the version that is *known*."""
-        reader = await self.driver.get(name, wanted)
+        reader = await self._calls.get(name, wanted)
         try:
             demand_same(known, reader.info)
         except BaseException:
@@ -501,9 +504,9 @@ class BlobStore(BlobStoreProtocol):
         if_match: str | None,
         if_none_match: str | None,
     ) -> AsyncGenerator[bytes, None]:
-        with self._operation("stream", path) as guard:
+        with self._operation("stream", path, lasting=True) as guard:
             if wanted is not None and wanted.start == wanted.end:
-                self._demand(await self.driver.head(name), if_match, if_none_match)
+                self._demand(await self._calls.head(name), if_match, if_none_match)
                 return
             guard.size = 0
             reader = await self._begin(name, wanted, if_match, if_none_match)
@@ -611,7 +614,7 @@ class BlobStore(BlobStoreProtocol):
         with self._operation("exists", path):
             name = checked_path(path)
             try:
-                await self.driver.head(name)
+                await self._calls.head(name)
             except Exception as exc:
                 kind = kind_of(exc, self.driver)
                 if kind is not None and issubclass(kind, NotFoundError):
@@ -622,7 +625,7 @@ class BlobStore(BlobStoreProtocol):
     async def info(self, path: ObjectPath) -> FileInfo:
         """What the service knows of one object."""
         with self._operation("info", path):
-            return await self.driver.head(checked_path(path))
+            return await self._calls.head(checked_path(path))
 
     async def list_page(
         self,
@@ -647,7 +650,7 @@ class BlobStore(BlobStoreProtocol):
             checked_prefix(start_after, "start_after")
             checked_delimiter(delimiter)
             whole_number("limit", limit, high=PAGE)
-            return await self.driver.list_objects(
+            return await self._calls.list_objects(
                 prefix, delimiter=delimiter, start_after=start_after, cursor=cursor, limit=limit
             )
 
@@ -670,8 +673,8 @@ class BlobStore(BlobStoreProtocol):
                 if not self.driver.capabilities.delete_if_match:
                     raise NotSupportedError(f"driver {self.backend.driver!r} does not support delete with if_match")
             if must_exist:
-                await self.driver.head(name)
-            await self.driver.delete(name, if_match=if_match)
+                await self._calls.head(name)
+            await self._calls.delete(name, if_match=if_match)
 
     async def delete_batch(self, paths: Iterable[ObjectPath]) -> tuple[DeleteResult, ...]:
         """Remove many objects, a thousand a request where the service can.
@@ -684,7 +687,7 @@ class BlobStore(BlobStoreProtocol):
             names = [checked_path(path) for path in paths]
             unique = list(dict.fromkeys(names))
             for begin in range(0, len(unique), PAGE):
-                for failure in await self.driver.delete_batch(unique[begin : begin + PAGE]):
+                for failure in await self._calls.delete_batch(unique[begin : begin + PAGE]):
                     guard.path = failure.path
                     errors[failure.path] = self._explained(failure)
         return tuple(DeleteResult(name, errors.get(name)) for name in names)
@@ -709,7 +712,7 @@ class BlobStore(BlobStoreProtocol):
             info = await self._copy(old, new)
             if old != new:
                 try:
-                    await self.driver.delete(old)
+                    await self._calls.delete(old)
                 except BaseException as exc:
                     exc.add_note(f"{new!r} was written, {old!r} was not removed")
                     raise
@@ -759,8 +762,8 @@ class BlobStore(BlobStoreProtocol):
 
     async def _copy(self, old: str, new: str) -> FileInfo:
         if old == new:
-            return await self.driver.head(old)  # services refuse to copy an object onto itself
-        return await self.driver.copy(old, new)
+            return await self._calls.head(old)  # services refuse to copy an object onto itself
+        return await self._calls.copy(old, new)
 
     # addresses
 
@@ -781,7 +784,7 @@ class BlobStore(BlobStoreProtocol):
             allowed = self.driver.capabilities.presign & {"GET", "PUT"}
             name = checked_path(path)
             verb = check_signature(method, expires_in, None, allowed)
-            return (await self.driver.presign(name, method=verb, expires_in=expires_in)).url
+            return (await self._calls.presign(name, method=verb, expires_in=expires_in)).url
 
     async def presign(
         self, path: ObjectPath, *, method: str = "GET", expires_in: timedelta = HOUR, content_type: str | None = None
@@ -798,14 +801,14 @@ class BlobStore(BlobStoreProtocol):
             allowed = self.driver.capabilities.presign
             name = checked_path(path)
             verb = check_signature(method, expires_in, content_type, allowed)
-            return await self.driver.presign(name, method=verb, expires_in=expires_in, content_type=content_type)
+            return await self._calls.presign(name, method=verb, expires_in=expires_in, content_type=content_type)
 
     # state
 
     async def describe(self) -> Mapping[str, Any]:
         """What the service says of the bucket; raises when it can not be used."""
         with self._operation("describe", None):
-            return {"backend": self.name, "driver": self.backend.driver, **await self.driver.check()}
+            return {"backend": self.name, "driver": self.backend.driver, **await self._calls.check()}
 
     async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
         """Whether the bucket answers, within *timeout* seconds. Never raises: what is wrong is in the result."""
@@ -835,7 +838,8 @@ class BlobStore(BlobStoreProtocol):
     def _guard(self, operation: str, path: object = None) -> Guard:
         return Guard(self.driver, self._hooks, self.name, operation, path)
 
-    def _operation(self, operation: str, path: object) -> Guard:
+    def _operation(self, operation: str, path: object, *, lasting: bool = False) -> Guard:
+        """Around one operation; a *lasting* one goes at the pace of the application and has no time limit."""
         if not self._usable:
             raise StorageUnavailableError(
                 "the backend is not open",
@@ -844,7 +848,7 @@ class BlobStore(BlobStoreProtocol):
                 retryable=False,
                 hint="use it inside `async with open_storage()`, or call `await store.open()` first",
             )
-        return Guard(self.driver, self._hooks, self.name, operation, path)
+        return Guard(self.driver, self._hooks, self.name, operation, path, None if lasting else self._timeout)
 
     def _check(self, operation: str, path: object) -> Guard:
         """For checks that a method does before its operation begins: errors are filled in, hooks not told."""
@@ -882,9 +886,9 @@ class BlobStore(BlobStoreProtocol):
         self, prefix: str, delimiter: str, start_after: str, limit: int | None
     ) -> AsyncGenerator[FileInfo, None]:
         left, cursor = limit, None
-        with self._operation("list", prefix):
+        with self._operation("list", prefix, lasting=True):
             while left is None or left > 0:
-                page = await self.driver.list_objects(
+                page = await self._calls.list_objects(
                     prefix,
                     delimiter=delimiter,
                     start_after=start_after,

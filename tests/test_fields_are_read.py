@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.config import DRIVERS, TransferConfig
+from runtime.config import DRIVERS, LimitsConfig, RetryConfig, TransferConfig
 
 ROOT = Path(__file__).parents[1]
 INHERITS = {"r2": ["s3"]}  # R2 is S3 with other manners
@@ -34,3 +34,19 @@ def test_every_setting_of_a_driver_is_read_by_it(driver: str, field: str) -> Non
 def test_every_transfer_setting_is_read_by_the_portable_type(field: str) -> None:
     files = [ROOT / "runtime/store.py", ROOT / "runtime/multipart.py"]
     assert field in attributes_read_by(*files), f"nothing reads transfer.{field}"
+
+
+@pytest.mark.parametrize("field", [*RetryConfig.model_fields, *LimitsConfig.model_fields])
+def test_every_setting_of_retries_and_limits_is_read_around_every_call(field: str) -> None:
+    files = [ROOT / "runtime/store.py", ROOT / "runtime/calls.py"]
+    assert field in attributes_read_by(*files), f"nothing reads {field}"
+
+
+@pytest.mark.parametrize("field", [*RetryConfig.model_fields, "attempt_timeout"])
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_driver_that_repeats_by_itself_reads_the_same_settings(driver: str, field: str) -> None:
+    modules = modules_of(driver)
+    if not any("repeats" in module.read_text() for module in modules):
+        return  # the portable type repeats for it, see above
+    shared = [ROOT / "runtime/drivers/_http.py"] if driver in {"azure", "gcs"} else []
+    assert field in attributes_read_by(*modules, *shared), f"{driver} repeats by itself and never reads {field}"

@@ -9,10 +9,10 @@ sent) is not retried, because the answer to the second try would be about the fi
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -23,8 +23,10 @@ from yarl import URL
 
 from runtime.driver import ObjectReader
 from runtime.errors import StorageError, StorageTimeoutError, StorageUnavailableError
+from runtime.versions import pause_before
 
 if TYPE_CHECKING:
+    from runtime.config import NamedStorageConfig
     from runtime.driver import Bytes
     from runtime.models import FileInfo
 
@@ -33,7 +35,11 @@ RETRY_SECONDS: Final = 60.0
 """No further attempt is begun after so many seconds."""
 
 PAUSE_SECONDS = 0.1
-"""Longest wait before the second attempt; each further one waits three times as long."""
+LONGEST_PAUSE_SECONDS: Final = 10.0
+"""Longest waits before the second attempt, and before any; in between each may be twice as long."""
+
+CONNECT_SECONDS: Final = 10.0
+SILENCE_SECONDS: Final = 60.0
 
 _MONTHS: Final = {
     name: number
@@ -41,7 +47,6 @@ _MONTHS: Final = {
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1
     )
 }
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 _RETRIED: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED_UNREAD: Final = frozenset({429, 503})  # nothing was done; after the others it may have been
 _SLICE: Final = 256 * 1024  # larger buffers make the event loop's transport copy them again and again
@@ -126,11 +131,14 @@ class HttpClient:
     Args:
         authorize: Adds what proves who we are; called once for each attempt.
         read_error: Makes the error of a refused request from status, headers and body.
+        backend: Whose `retry` and `limits` apply; without it the defaults above.
     """
 
-    def __init__(self, authorize: Authorize, read_error: ReadError) -> None:
+    def __init__(self, authorize: Authorize, read_error: ReadError, backend: NamedStorageConfig | None = None) -> None:
         self._authorize = authorize
         self._read_error = read_error
+        self._retry = None if backend is None else backend.retry
+        self._silence = SILENCE_SECONDS if backend is None else backend.limits.attempt_timeout
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -141,24 +149,45 @@ class HttpClient:
 
     async def read(self, request: Request, ok: Collection[int] = (200,)) -> Reply:
         """Send and read the answer whole; other statuses than *ok* raise."""
-        deadline = monotonic() + RETRY_SECONDS
-        for attempt in range(1, ATTEMPTS + 1):
+        deadline = self._deadline()
+        for attempt in count(1):
             try:
                 async with await self._once(request, ok) as response:
                     return Reply(response.status, response.headers, await response.read())
             except (ServiceError, aiohttp.ClientError, TimeoutError) as exc:
-                await _pause_or_raise(exc, request, attempt, deadline)
+                await self._pause_or_raise(exc, request, attempt, deadline)
         raise AssertionError  # the last attempt raised
 
     async def stream(self, request: Request, ok: Collection[int] = (200, 206)) -> aiohttp.ClientResponse:
         """Send and give the answer unread."""
-        deadline = monotonic() + RETRY_SECONDS
-        for attempt in range(1, ATTEMPTS + 1):
+        deadline = self._deadline()
+        for attempt in count(1):
             try:
                 return await self._once(request, ok)
             except (ServiceError, aiohttp.ClientError, TimeoutError) as exc:
-                await _pause_or_raise(exc, request, attempt, deadline)
+                await self._pause_or_raise(exc, request, attempt, deadline)
         raise AssertionError  # the last attempt raised
+
+    def _deadline(self) -> float:
+        return monotonic() + (RETRY_SECONDS if self._retry is None else self._retry.budget)
+
+    async def _pause_or_raise(self, error: Exception, request: Request, attempt: int, deadline: float) -> None:
+        """Wait before the next attempt, or raise *error* when there is none."""
+        if self._retry is None:
+            attempts, seconds = ATTEMPTS, pause_before(attempt, PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        else:
+            attempts, seconds = (
+                self._retry.attempts,
+                pause_before(attempt, self._retry.pause, self._retry.longest_pause),
+            )
+        if isinstance(error, ServiceError):
+            again = error.status in (_RETRIED if request.repeatable else _REFUSED_UNREAD)
+            seconds = max(seconds, error.retry_after)
+        else:
+            again = request.repeatable or isinstance(error, aiohttp.ClientConnectorError)
+        if not again or attempt >= attempts or monotonic() + seconds > deadline:
+            raise error
+        await asyncio.sleep(seconds)
 
     async def _once(self, request: Request, ok: Collection[int]) -> aiohttp.ClientResponse:
         sent = await self._authorize(request)
@@ -181,7 +210,7 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_SLICE,
                 skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-                timeout=_TIMEOUT,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
                 trust_env=bool(getproxies()),
             )
         return self._session
@@ -235,19 +264,6 @@ class HttpReader(ObjectReader):
         response, self._response = self._response, None
         if response is not None:
             response.close()
-
-
-async def _pause_or_raise(error: Exception, request: Request, attempt: int, deadline: float) -> None:
-    """Wait before the next attempt, or raise *error* when there is none."""
-    seconds = random.uniform(0.5, 1) * PAUSE_SECONDS * 3 ** (attempt - 1)  # noqa: S311 - spreads clients, hides nothing
-    if isinstance(error, ServiceError):
-        again = error.status in (_RETRIED if request.repeatable else _REFUSED_UNREAD)
-        seconds = max(seconds, error.retry_after)
-    else:
-        again = request.repeatable or isinstance(error, aiohttp.ClientConnectorError)
-    if not again or attempt == ATTEMPTS or monotonic() + seconds > deadline:
-        raise error
-    await asyncio.sleep(seconds)
 
 
 def _complete(request: Request) -> dict[str, str]:

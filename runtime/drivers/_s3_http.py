@@ -40,12 +40,12 @@ class _Body(Payload):
         await self.write(writer)
 
 
-def open_session(connect_seconds: float, read_seconds: float) -> aiohttp.ClientSession:
+def open_session(connect_seconds: float, read_seconds: float | None) -> aiohttp.ClientSession:
     """A session whose requests may take as long as bytes keep moving.
 
     Args:
         connect_seconds: Longest time to connect.
-        read_seconds: Longest silence of the server.
+        read_seconds: Longest silence of the server; None for any.
     """
     return aiohttp.ClientSession(
         auto_decompress=False,  # an object stored as gzip is delivered as stored

@@ -6,12 +6,12 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from runtime.drivers._s3_requests import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
+from runtime.drivers._s3_requests import CONNECT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from runtime.config import StorageR2Config, StorageS3Config
+    from runtime.config import NamedStorageConfig, StorageR2Config, StorageS3Config
     from runtime.drivers._s3_address import Address
 
 
@@ -22,12 +22,12 @@ class RawClient:
     for paginators, waiters and the rest.
 
     Args:
-        settings: The driver's own model.
+        backend: The entry of the contract.
         address: Where the bucket is.
     """
 
-    def __init__(self, settings: StorageS3Config | StorageR2Config, address: Address) -> None:
-        self._settings = settings
+    def __init__(self, backend: NamedStorageConfig, address: Address) -> None:
+        self._backend = backend
         self._address = address
         self._stack = AsyncExitStack()
         self._client: Any = None
@@ -51,7 +51,7 @@ class RawClient:
     async def _open(self) -> Any:
         async with self._lock:
             if self._client is None:
-                self._client = await self._stack.enter_async_context(_make(self._settings, self._address))
+                self._client = await self._stack.enter_async_context(_make(self._backend, self._address))
             return self._client
 
     async def close(self) -> None:
@@ -60,8 +60,9 @@ class RawClient:
         self._client = None
 
 
-def _make(settings: StorageS3Config | StorageR2Config, address: Address) -> Any:
+def _make(backend: NamedStorageConfig, address: Address) -> Any:
     """The async context manager of an aioboto3 client."""
+    settings: StorageS3Config | StorageR2Config = backend.settings
     import aioboto3  # noqa: PLC0415 - see the module's docstring
     from botocore.config import Config  # noqa: PLC0415
 
@@ -76,8 +77,8 @@ def _make(settings: StorageS3Config | StorageR2Config, address: Address) -> Any:
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        read_timeout=backend.limits.attempt_timeout,
+        retries={"mode": "standard", "total_max_attempts": backend.retry.attempts},
         ignore_configured_endpoint_urls=True,
     )
     return aioboto3.Session().client(

@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from runtime.drivers._s3_errors import ServiceError, classify, from_answer
 from runtime.drivers._s3_signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, Signer, encode_query
 from runtime.errors import RateLimitedError, StorageTimeoutError, StorageUnavailableError
+from runtime.versions import pause_before
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     import aiohttp
 
+    from runtime.config import NamedStorageConfig
     from runtime.driver import Bytes
     from runtime.drivers._s3_address import Address
     from runtime.drivers._s3_credentials import CredentialSource
 
 CONNECT_SECONDS: Final = 5.0
-READ_SECONDS: Final = 30.0
-"""Longest silence of a server; a request that moves bytes may take as long as it needs."""
-
-ATTEMPTS: Final = 4
-_PAUSE: Final = 0.1
 _HASH_INLINE: Final = 64 * 1024
+_BUSY: Final = (RateLimitedError,)
+_CONDITIONS: Final = frozenset({"if-match", "if-none-match"})
 _AGAIN: Final = (RateLimitedError, StorageTimeoutError, StorageUnavailableError)
 
 
@@ -59,9 +59,14 @@ class Requests:
         address: Where the bucket is.
         region: Region to sign for.
         credentials: Who signs.
+        backend: Whose `retry` and `limits` apply.
     """
 
-    def __init__(self, address: Address, region: str, credentials: CredentialSource) -> None:
+    def __init__(
+        self, address: Address, region: str, credentials: CredentialSource, backend: NamedStorageConfig
+    ) -> None:
+        self._retry = backend.retry
+        self._silence = backend.limits.attempt_timeout
         self._address = address
         self._credentials = credentials
         self._signer = Signer(region)
@@ -94,7 +99,9 @@ class Requests:
         Raises:
             ServiceError: The service refused.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        begin = monotonic()
+        again = _BUSY if headers and headers.keys() & _CONDITIONS else _AGAIN  # the first one may have arrived
+        for attempt in count(1):
             try:
                 async with self.stream(method, path, query=query, headers=headers, body=body) as response:
                     return Answer(response.status, response.headers, await response.read())
@@ -102,9 +109,11 @@ class Requests:
                 wait = 0.0
                 if isinstance(exc, ServiceError):
                     exc.attempt, wait = attempt, exc.retry_after or 0.0
-                if attempt == ATTEMPTS or classify(exc) not in _AGAIN:
+                wait = max(wait, pause_before(attempt, self._retry.pause, self._retry.longest_pause))
+                late = attempt >= self._retry.attempts or monotonic() - begin + wait > self._retry.budget
+                if late or classify(exc) not in again:
                     raise
-                await asyncio.sleep(max(wait, random.uniform(0, _PAUSE * 2**attempt)))  # noqa: S311 - spreads load
+                await asyncio.sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     @asynccontextmanager
@@ -149,7 +158,7 @@ class Requests:
         from runtime.drivers import _s3_http  # noqa: PLC0415
 
         if self._session is None:
-            self._session = _s3_http.open_session(CONNECT_SECONDS, READ_SECONDS)
+            self._session = _s3_http.open_session(CONNECT_SECONDS, self._silence)
         url = f"{self._address.scheme}://{self._address.host}{target}{'?' + text if text else ''}"
         response = await _s3_http.send(self._session, method, url, signed, body)
         if response.status >= 300:  # noqa: PLR2004 - RFC 9110: not a success

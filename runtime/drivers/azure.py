@@ -54,6 +54,8 @@ _START_FROM_VERSION: Final = "2026-02-06"  # the first that knows startFrom
 class AzureDriver(Driver):
     """One container of one storage account."""
 
+    repeats = timed = True  # `runtime.drivers._http` does it
+
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
         settings: StorageAzureConfig = backend.settings
@@ -63,7 +65,7 @@ class AzureDriver(Driver):
         self._credential = credential_of(settings)
         if isinstance(self._credential, Token) and urlsplit(self._account_url).scheme != "https":
             raise ConfigError("azure.endpoint_url is http: tokens are sent over https only; give an account_key")
-        self._http = HttpClient(self._credential.authorize, read_error)
+        self._http = HttpClient(self._credential.authorize, read_error, backend)
         self._sdk: BlobServiceClient | None = None
         self._uploads: dict[str, PartsSum | None] = {}
         self._presigner = Presigner(settings, self._account_url, lambda: self.raw)

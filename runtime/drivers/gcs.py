@@ -55,6 +55,8 @@ _RAW: Final = {"accept-encoding": "gzip"}  # else the service unpacks objects th
 class GCSDriver(Driver):
     """One bucket."""
 
+    repeats = timed = True  # `runtime.drivers._http` does it
+
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
         settings: StorageGCSConfig = backend.settings
@@ -69,7 +71,7 @@ class GCSDriver(Driver):
         self._auth = GoogleAuth(settings)
         if urlsplit(self._endpoint).scheme != "https" and not self._auth.emulator:
             raise ConfigError("gcs.endpoint_url is http to another machine: tokens are sent over https only")
-        self._http = HttpClient(self._auth.authorize, read_error)
+        self._http = HttpClient(self._auth.authorize, read_error, backend)
         self._sdk: Client | None = None
         self._sessions: dict[str, Session] = {}
         self._presigner = Presigner(settings, self._auth, self._endpoint, lambda: self.raw.bucket(settings.bucket))

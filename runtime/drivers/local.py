@@ -135,6 +135,8 @@ class LocalReader(ObjectReader):
 class LocalDriver(Driver):
     """Objects as files below one directory."""
 
+    timed = True  # a disk can not be told to give up, and copying a large file takes its time
+
     capabilities = Capabilities(if_not_exists=True, if_match=True, delete_if_match=True, checksums=CHECKSUMS)
 
     def __init__(self, backend: NamedStorageConfig) -> None:

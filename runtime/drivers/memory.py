@@ -64,6 +64,8 @@ class _Reader(ObjectReader):
 class MemoryDriver(Driver):
     """A dictionary with the manners of an object store."""
 
+    timed = True  # every call is one step
+
     capabilities = Capabilities(
         if_not_exists=True,
         if_match=True,

@@ -68,6 +68,7 @@ class S3Driver(Driver):
         max_part_size=5 * 1024 * MIB,
         max_parts=10_000,
     )
+    repeats = timed = True
     told_checksums: ClassVar[frozenset[str]] = frozenset(_s3_checksum.HEADERS)
     """Checksums that the service is told, to check what arrives."""
 
@@ -80,9 +81,9 @@ class S3Driver(Driver):
         self._signer = Signer(settings.region)
         self._encryption = self._configured_encryption()
         self._sse = _s3_headers.encryption_headers(self._encryption) if self._encryption else {}
-        self._requests = Requests(self._address, settings.region, self._credentials)
+        self._requests = Requests(self._address, settings.region, self._credentials, backend)
         self._multipart = Multipart(self._requests, self._sse, tags=self.capabilities.tags)
-        self._raw = RawClient(settings, self._address)
+        self._raw = RawClient(backend, self._address)
         self._store: Any = None
         self._batches = True
 
@@ -91,7 +92,7 @@ class S3Driver(Driver):
         return encryption
 
     async def open(self) -> None:
-        self._store = open_store(self._settings, self._address, self._credentials, self._encryption)
+        self._store = open_store(self.backend, self._address, self._credentials, self._encryption)
 
     async def close(self) -> None:
         self._store = None

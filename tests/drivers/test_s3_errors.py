@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from runtime import errors
-from runtime.config import NamedStorageConfig
+from runtime.config import LimitsConfig, NamedStorageConfig, RetryConfig
 from runtime.drivers import _s3_errors, _s3_requests
 from runtime.drivers._s3_errors import CODES, STATUSES, ServiceError, from_answer, kind_of
 from runtime.drivers.s3 import S3Driver
@@ -27,11 +27,6 @@ XML = '<?xml version="1.0"?><Error><Code>{}</Code><Message>m</Message><RequestId
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_s3_requests, "_PAUSE", 0.001)
 
 
 class Scripted:
@@ -173,14 +168,12 @@ async def test_a_server_that_is_not_there_is_unavailable_on_both_ways() -> None:
         await driver.close()
 
 
-async def test_a_server_that_never_answers_times_out_on_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("_s3_requests", "_s3_store"):
-        monkeypatch.setattr(f"runtime.drivers.{module}.READ_SECONDS", 0.1)
-        monkeypatch.setattr(f"runtime.drivers.{module}.ATTEMPTS", 1)
+async def test_a_server_that_never_answers_times_out_on_both_ways() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        driver = S3Driver(backend(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        patience = {"retry": RetryConfig(attempts=1), "limits": LimitsConfig(attempt_timeout=0.1)}
+        driver = S3Driver(backend(f"http://127.0.0.1:{silent.getsockname()[1]}").model_copy(update=patience))
         await driver.open()
         for call in (driver.head("a"), driver.head("a//b")):
             with pytest.raises(Exception) as caught:  # noqa: PT011 - the kind is what is tested
@@ -202,7 +195,7 @@ async def test_a_service_that_stays_busy_is_rate_limited() -> None:
         with pytest.raises(ServiceError) as caught:
             await driver.list_objects("")
         assert driver.error_type(caught.value) is errors.RateLimitedError
-        assert len(script.asked) == _s3_requests.ATTEMPTS
+        assert len(script.asked) == driver.backend.retry.attempts
 
 
 async def test_an_error_behind_status_200_is_an_error() -> None:

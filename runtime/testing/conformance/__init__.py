@@ -53,6 +53,7 @@ from runtime.testing.conformance.lifecycle import Lifecycle
 from runtime.testing.conformance.listing import Listing
 from runtime.testing.conformance.options import Options
 from runtime.testing.conformance.paths import Paths
+from runtime.testing.conformance.patience import Patience
 from runtime.testing.conformance.presigning import Presigning
 from runtime.testing.conformance.reading import Reading
 from runtime.testing.conformance.streaming import Streaming
@@ -81,6 +82,7 @@ class BlobStoreConformance(
     Paths,
     Presigning,
     Errors,
+    Patience,
     Lifecycle,
 ):
     """All conformance tests; subclass it with a fixture ``store``, see `runtime.testing.conformance`.
