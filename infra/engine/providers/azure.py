@@ -164,11 +164,11 @@ class Account(Noted[Blobs]):
         return Live({}, {**self.outputs(resource_id), **_echo(state)})
 
     def normal(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        found = super().normal(values)
-        identities = (found.get("identity") or {}).get("userAssignedIdentities")
-        if isinstance(identities, dict | list):
-            found["identity"] = {**found["identity"], "userAssignedIdentities": sorted(identities)}
-        return found
+        identity = values.get("identity")
+        if isinstance(identity, dict):
+            names = sorted(identity.get("userAssignedIdentities") or ())  # a list that was given, or a mapping back
+            values = {**values, "identity": {**identity, "userAssignedIdentities": names}}
+        return super().normal(values)
 
     def outputs(self, resource_id: str) -> dict[str, Any]:
         return {"name": resource_id.rpartition("/")[2], "primaryEndpoints": {"blob": f"{self.cloud.url}/"}}

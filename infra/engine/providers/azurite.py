@@ -38,7 +38,9 @@ class Blobs:
             )
         self.subscription: str = settings.get("subscriptionId") or azure_rm.EMULATED_SUBSCRIPTION
         self.url = f"{host.rstrip('/')}/{account}"
-        self.service = BlobServiceClient(self.url, AzureNamedKeyCredential(account, key), retry_total=2)
+        # no second attempts: the SDK waits 15 s before them, and an emulator that is gone should be known at once
+        options: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 60}
+        self.service = BlobServiceClient(self.url, AzureNamedKeyCredential(account, key), **options)
         self.lock = Lock()
 
     def home(self, inputs: Mapping[str, Any]) -> azure_rm.Home:

@@ -10,12 +10,14 @@ from uuid import uuid4
 
 import pulumi
 import pytest
+from pulumi.provider.experimental import provider as wire
 
 from infra.engine import Action, connections
 from infra.engine.embedded import EmbeddedEngine
 from infra.engine.providers import stand_in
 from infra.engine.providers.base import Created, Handler, Live, StandIn
 from infra.engine.providers.loopback import require_loopback
+from infra.engine.providers.values import plain_map, wire_map
 from infra.stack import Stack
 from runtime.errors import AlreadyExistsError
 
@@ -160,6 +162,49 @@ class Play:
 
     def destroy(self) -> Result:
         return EmbeddedEngine().destroy(self.stack, self.seen.append)
+
+
+class Life:
+    """One resource of a stand-in provider, from its creation to its end."""
+
+    def __init__(self, provider: StandIn, kind: str, inputs: dict[str, Any]) -> None:
+        self.provider, self.inputs = provider, inputs
+        self.urn = f"urn:pulumi:test::tandem::{kind}::x"
+        answer = provider.create_now(wire.CreateRequest(self.urn, wire_map(inputs), 0, preview=False))
+        self.id, self.outputs = answer.resource_id or "", plain_map(answer.properties)
+
+    def read(self) -> dict[str, Any] | None:
+        """Its inputs as the server shows them; None when it is gone."""
+        olds, inputs = wire_map(self.outputs), wire_map(self.inputs)
+        answer = self.provider.read_now(wire.ReadRequest(self.urn, self.id, olds, inputs))
+        self.outputs = plain_map(answer.properties) or self.outputs
+        return plain_map(answer.inputs) if answer.resource_id else None
+
+    def differs(self, **inputs: Any) -> list[str]:
+        asked = wire_map({**self.inputs, **inputs})
+        diff = self.provider.diff_now(wire.DiffRequest(self.urn, self.id, wire_map(self.outputs), asked, []))
+        return sorted(diff.detailed_diff)
+
+    def replaces(self, **inputs: Any) -> list[str]:
+        asked = wire_map({**self.inputs, **inputs})
+        return list(
+            self.provider.diff_now(wire.DiffRequest(self.urn, self.id, wire_map(self.outputs), asked, [])).replaces
+        )
+
+    def change(self, **inputs: Any) -> None:
+        self.inputs = {**self.inputs, **inputs}
+        olds, news = wire_map(self.outputs), wire_map(self.inputs)
+        request = wire.UpdateRequest(self.urn, self.id, olds, news, 0, [], preview=False)
+        self.outputs = plain_map(self.provider.update_now(request).properties)
+
+    def delete(self) -> None:
+        self.provider.delete_now(wire.DeleteRequest(self.urn, self.id, wire_map(self.outputs), 0))
+
+
+@pytest.fixture
+def life() -> type[Life]:
+    """The class that makes one resource with a provider and follows it."""
+    return Life
 
 
 @pytest.fixture
