@@ -8,7 +8,8 @@ Each class is also the builtin exception that a Python programmer would catch::
     ├── PreconditionFailedError
     ├── NotModifiedError
     ├── PermissionDeniedError    (PermissionError)
-    │   └── UnauthenticatedError
+    │   ├── UnauthenticatedError
+    │   └── OperationRefusedError
     ├── InvalidPathError         (ValueError)
     ├── InvalidKeyError          (ValueError)     of a key-value store
     ├── InvalidValueError        (TypeError)      of a key-value store
@@ -112,6 +113,10 @@ class PermissionDeniedError(StorageError, PermissionError):
 
 class UnauthenticatedError(PermissionDeniedError):
     """No usable credentials: missing, expired or not accepted."""
+
+
+class OperationRefusedError(PermissionDeniedError):
+    """A hook of the application refused the operation; nothing was done."""
 
 
 class InvalidPathError(StorageError, ValueError):

@@ -14,7 +14,11 @@ A hook is called when an operation begins and may give back what is to be called
         ...
 
 Both calls happen in the task of the operation, in the order of the hooks (ends in reverse). Without
-hooks nothing is built and no clock is read. A hook that raises is logged and changes no operation.
+hooks nothing is built and no clock is read. A hook may refuse what begins by raising `OperationRefusedError`: nothing
+is done then, and the caller gets that error. Any other error of a hook is logged and changes no operation. What runs in
+the background can be waited for in an async method ``drain`` of the hook: closing the storage calls it.
+
+`runtime.events` is such a hook: it tells of files that were uploaded, downloaded and deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +27,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+from runtime.errors import OperationRefusedError
+
+if TYPE_CHECKING:
+    from runtime.models import FileInfo
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +46,15 @@ class Operation:
         driver: Name of its driver.
         name: The public operation: ``upload``, ``download``, ``list``, …
         path: Object path or prefix, where there is one.
+        paths: Every object that it is about to read, write or remove: both of a copy or move, all of a batch. Not yet
+            checked, so any text.
     """
 
     backend: str
     driver: str
     name: str
     path: str | None = None
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +65,17 @@ class Outcome:
         seconds: How long it took. For `stream` and `list` this includes what the consumer did in between.
         error: What the caller gets to see; None after success.
         size: Bytes of content that were moved, where the operation moves any.
+        written: Objects that are new or have new content, also when it failed after them.
+        removed: Paths at which nothing is any more, also when it failed after them.
+        read: The object whose content was read.
     """
 
     seconds: float
     error: BaseException | None = None
     size: int | None = None
+    written: tuple[FileInfo, ...] = ()
+    removed: tuple[str, ...] = ()
+    read: FileInfo | None = None
 
 
 Finish: TypeAlias = Callable[[Outcome], None]
@@ -70,12 +88,28 @@ class Running:
     __slots__ = ("_finishers", "_start")
 
     def __init__(self, hooks: tuple[Hook, ...], operation: Operation) -> None:
-        self._finishers = [finish for hook in hooks if (finish := _begin(hook, operation)) is not None]
         self._start = perf_counter()
+        self._finishers: list[Finish] = []
+        try:
+            for hook in hooks:
+                if (finish := _begin(hook, operation)) is not None:
+                    self._finishers.append(finish)
+        except OperationRefusedError as exc:
+            exc.backend, exc.operation = exc.backend or operation.backend, exc.operation or operation.name
+            exc.path = exc.path or operation.path
+            self.end(exc, None)
+            raise
 
-    def end(self, error: BaseException | None, size: int | None) -> None:
+    def end(
+        self,
+        error: BaseException | None,
+        size: int | None,
+        written: tuple[FileInfo, ...] = (),
+        removed: tuple[str, ...] = (),
+        read: FileInfo | None = None,
+    ) -> None:
         """Tell the hooks how it ended."""
-        outcome = Outcome(perf_counter() - self._start, error, size)
+        outcome = Outcome(perf_counter() - self._start, error, size, written, removed, read)
         for finish in reversed(self._finishers):
             try:
                 finish(outcome)
@@ -86,6 +120,8 @@ class Running:
 def _begin(hook: Hook, operation: Operation) -> Finish | None:
     try:
         return hook(operation)
+    except OperationRefusedError:
+        raise
     except Exception:  # noqa: BLE001 - as in `Running.end`
         _log.exception("a storage hook failed at the begin of an operation")
         return None

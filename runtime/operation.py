@@ -16,6 +16,7 @@ from runtime.hooks import Operation, Running
 from runtime.models import FileInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from runtime.driver import Driver
@@ -55,20 +56,27 @@ class Guard:
 
     Attributes:
         size: Bytes of content moved, for the hooks.
+        written: Objects that are new or have new content, for the hooks.
+        removed: Paths at which nothing is any more, for the hooks.
+        read: The object whose content was read, for the hooks.
         source: What belongs to the caller: an upload's source, a download's file. Its own failure is not translated.
     """
 
     __slots__ = (
         "_driver",
         "_hooks",
+        "_paths",
         "_running",
         "_scope",
         "_timeout",
         "backend",
         "operation",
         "path",
+        "read",
+        "removed",
         "size",
         "source",
+        "written",
     )
 
     def __init__(
@@ -79,6 +87,8 @@ class Guard:
         operation: str,
         path: object = None,
         timeout: float | None = None,
+        *,
+        paths: Iterable[object] = (),
     ) -> None:
         self._driver = driver
         self._hooks = hooks
@@ -86,15 +96,18 @@ class Guard:
         self.operation = operation
         self.path = path
         self._timeout = timeout
+        self._paths = paths
         self.size: int | None = None
+        self.written: tuple[FileInfo, ...] = ()
+        self.removed: tuple[str, ...] = ()
+        self.read: FileInfo | None = None
         self.source: Source | Target | None = None
 
     def __enter__(self) -> Self:
         if self._hooks:
-            path = self.path.path if isinstance(self.path, FileInfo) else self.path
-            name = path if isinstance(path, str) else None
-            driver = self._driver.backend.driver
-            self._running = Running(self._hooks, Operation(self.backend, driver, self.operation, name))
+            name, driver = _name(self.path), self._driver.backend.driver
+            paths = tuple(filter(None, map(_name, self._paths))) or (() if name is None else (name,))
+            self._running = Running(self._hooks, Operation(self.backend, driver, self.operation, name, paths))
         if self._timeout is not None:
             self._scope = anyio.move_on_after(self._timeout)
             self._scope.__enter__()
@@ -107,7 +120,7 @@ class Guard:
             error = StorageTimeoutError(f"not done within {self._timeout:g} s", hint="limits.operation_timeout")
             error = translated(error, self._driver, self.backend, self.operation, self.path)
             if self._hooks:
-                self._running.end(error, self.size)
+                self._running.end(error, self.size, self.written, self.removed)
             raise error from None
         if error is None and not self._hooks:
             return
@@ -115,6 +128,11 @@ class Guard:
         if isinstance(error, Exception) and not (self.source is not None and error is self.source.failure):
             shown = translated(error, self._driver, self.backend, self.operation, self.path)
         if self._hooks:
-            self._running.end(shown, self.size)
+            self._running.end(shown, self.size, self.written, self.removed, self.read)
         if shown is not None and shown is not error:
             raise shown from error
+
+
+def _name(path: object) -> str | None:
+    """The path that an argument names; None for what is of a wrong type, which is refused later."""
+    return path.path if isinstance(path, FileInfo) else path if isinstance(path, str) else None

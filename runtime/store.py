@@ -205,7 +205,7 @@ class BlobStore(BlobStoreProtocol):
             else:
                 source = source_of(data if small is None else small)
                 info = await self._send(guard, name, source, chosen, size, in_flight)
-            guard.size = info.size
+            guard.size, guard.written = info.size, (info,)
             return info
 
     def _prepared(
@@ -270,7 +270,7 @@ class BlobStore(BlobStoreProtocol):
             source = FixedFile(file_path)
             sent = None if progress is None else _counting(progress, source)
             info = await self._send(guard, name, source, chosen, size, in_flight, sent)
-            guard.size = info.size
+            guard.size, guard.written = info.size, (info,)
             return info
 
     def open_writer(
@@ -300,7 +300,7 @@ class BlobStore(BlobStoreProtocol):
         async def write(pieces: AsyncIterator[bytes]) -> FileInfo:
             with self._operation("open_writer", path, lasting=True) as guard:
                 info = await self._send(guard, name, source_of(pieces), chosen, size, in_flight)
-                guard.size = info.size
+                guard.size, guard.written = info.size, (info,)
                 return info
 
         return ObjectWriter(write)
@@ -352,7 +352,7 @@ class BlobStore(BlobStoreProtocol):
                     if kind is None or not issubclass(kind, PreconditionFailedError | AlreadyExistsError):
                         raise
                 else:
-                    guard.size = info.size
+                    guard.size, guard.written = info.size, (info,)
                     return info
             raise PreconditionFailedError(f"other writers were faster {attempts} times", retryable=True)
 
@@ -428,8 +428,9 @@ class BlobStore(BlobStoreProtocol):
                 # no service can be asked for no bytes, but a missing object is missing
                 self._demand(await self._calls.head(name), if_match, if_none_match)
                 return b""
-            data = await self._whole(await self._begin(name, wanted, if_match, if_none_match))
-            guard.size = len(data)
+            reader = await self._begin(name, wanted, if_match, if_none_match)
+            data = await self._whole(reader)
+            guard.size, guard.read = len(data), reader.info
             return data
 
     async def _begin(
@@ -520,7 +521,7 @@ class BlobStore(BlobStoreProtocol):
                 if rest := cutter.flush():
                     guard.size += len(rest)
                     yield bytes(rest)
-                done = True
+                done, guard.read = True, reader.info
             finally:
                 if not done:
                     await self._give_back(reader)
@@ -556,7 +557,7 @@ class BlobStore(BlobStoreProtocol):
                 )
                 reader = await begun
                 data = await self._whole(reader)
-                guard.size = len(data)
+                guard.size, guard.read = len(data), reader.info
                 return reader.info, data
 
         return ObjectFile(fetch, most)
@@ -606,7 +607,7 @@ class BlobStore(BlobStoreProtocol):
                 loading = Download(begin, self._give_back, target, part_size=size, progress=progress)
                 info = await loading.run(in_flight)
                 await target.commit()
-            guard.size = info.size
+            guard.size, guard.read = info.size, info
             return info
 
     async def exists(self, path: ObjectPath) -> bool:
@@ -666,7 +667,7 @@ class BlobStore(BlobStoreProtocol):
             if_match: Only the version with this etag, atomically; where the service can
                 (``capabilities.delete_if_match``).
         """
-        with self._operation("delete", path):
+        with self._operation("delete", path) as guard:
             name = checked_path(path)
             if if_match is not None:
                 check_etag(if_match)
@@ -675,6 +676,7 @@ class BlobStore(BlobStoreProtocol):
             if must_exist:
                 await self._calls.head(name)
             await self._calls.delete(name, if_match=if_match)
+            guard.removed = (name,)
 
     async def delete_batch(self, paths: Iterable[ObjectPath]) -> tuple[DeleteResult, ...]:
         """Remove many objects, a thousand a request where the service can.
@@ -683,13 +685,16 @@ class BlobStore(BlobStoreProtocol):
             A result for each path, in the order given; `DeleteResult.error` tells why one is still there.
         """
         errors: dict[str, StorageError] = {}
-        with self._operation("delete_batch", None) as guard:
+        paths = list(paths)
+        with self._operation("delete_batch", None, paths=paths) as guard:
             names = [checked_path(path) for path in paths]
             unique = list(dict.fromkeys(names))
             for begin in range(0, len(unique), PAGE):
-                for failure in await self._calls.delete_batch(unique[begin : begin + PAGE]):
+                page = unique[begin : begin + PAGE]
+                for failure in await self._calls.delete_batch(page):
                     guard.path = failure.path
                     errors[failure.path] = self._explained(failure)
+                guard.removed += tuple(name for name in page if name not in errors)
         return tuple(DeleteResult(name, errors.get(name)) for name in names)
 
     def _explained(self, failure: DeleteFailure) -> StorageError:
@@ -702,20 +707,26 @@ class BlobStore(BlobStoreProtocol):
 
     async def copy(self, source: ObjectPath, destination: str) -> FileInfo:
         """Copy one object inside the bucket with all its attributes; the bytes do not pass through here."""
-        with self._operation("copy", source):
-            return await self._copy(checked_path(source), checked_new_path(destination))
-
-    async def move(self, source: ObjectPath, destination: str) -> FileInfo:
-        """Copy one object, then remove the first. When the removal fails, both are there and the error says so."""
-        with self._operation("move", source):
+        with self._operation("copy", source, paths=(source, destination)) as guard:
             old, new = checked_path(source), checked_new_path(destination)
             info = await self._copy(old, new)
             if old != new:
+                guard.written = (info,)
+            return info
+
+    async def move(self, source: ObjectPath, destination: str) -> FileInfo:
+        """Copy one object, then remove the first. When the removal fails, both are there and the error says so."""
+        with self._operation("move", source, paths=(source, destination)) as guard:
+            old, new = checked_path(source), checked_new_path(destination)
+            info = await self._copy(old, new)
+            if old != new:
+                guard.written = (info,)
                 try:
                     await self._calls.delete(old)
                 except BaseException as exc:
                     exc.add_note(f"{new!r} was written, {old!r} was not removed")
                     raise
+                guard.removed = (old,)
             return info
 
     async def copy_batch(self, operations: Iterable[tuple[ObjectPath, str]]) -> list[str]:
@@ -728,26 +739,29 @@ class BlobStore(BlobStoreProtocol):
         Returns:
             The destinations, in the order given. The first failure is raised and says how many were copied.
         """
-        with self._operation("copy_batch", None) as guard:
-            pairs = [(checked_path(source), checked_new_path(destination)) for source, destination in operations]
+        given = [(source, destination) for source, destination in operations]
+        with self._operation("copy_batch", None, paths=[path for pair in given for path in pair]) as guard:
+            pairs = [(checked_path(source), checked_new_path(destination)) for source, destination in given]
             done, failure = await self._copy_pairs(pairs)
+            guard.written = tuple(info for (old, new), info in done.items() if old != new)
             if failure is not None:
                 guard.path, error = failure
-                error.add_note(f"{done} of {len(pairs)} objects were copied")
+                error.add_note(f"{len(done)} of {len(pairs)} objects were copied")
                 raise error
             return [new for _, new in pairs]
 
-    async def _copy_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[int, tuple[str, Exception] | None]:
+    async def _copy_pairs(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> tuple[dict[tuple[str, str], FileInfo], tuple[str, Exception] | None]:
         written = {new for _, new in pairs}
         apart = len(written) == len(pairs) and not written & {old for old, _ in pairs}
         slots = anyio.Semaphore(self.backend.transfer.concurrency if apart else 1)
         failures: list[tuple[str, Exception]] = []
-        done: list[str] = []
+        done: dict[tuple[str, str], FileInfo] = {}
 
         async def copy(old: str, new: str) -> None:
             try:
-                await self._copy(old, new)
-                done.append(new)
+                done[old, new] = await self._copy(old, new)
             except Exception as exc:  # noqa: BLE001 - raised by the caller, without the group around it
                 failures.append((old, exc))
                 tasks.cancel_scope.cancel()
@@ -758,7 +772,7 @@ class BlobStore(BlobStoreProtocol):
             for old, new in pairs:
                 await slots.acquire()
                 tasks.start_soon(copy, old, new)
-        return len(done), failures[0] if failures else None
+        return done, failures[0] if failures else None
 
     async def _copy(self, old: str, new: str) -> FileInfo:
         if old == new:
@@ -838,7 +852,7 @@ class BlobStore(BlobStoreProtocol):
     def _guard(self, operation: str, path: object = None) -> Guard:
         return Guard(self.driver, self._hooks, self.name, operation, path)
 
-    def _operation(self, operation: str, path: object, *, lasting: bool = False) -> Guard:
+    def _operation(self, operation: str, path: object, *, paths: Iterable[object] = (), lasting: bool = False) -> Guard:
         """Around one operation; a *lasting* one goes at the pace of the application and has no time limit."""
         if not self._usable:
             raise StorageUnavailableError(
@@ -848,7 +862,8 @@ class BlobStore(BlobStoreProtocol):
                 retryable=False,
                 hint="use it inside `async with open_storage()`, or call `await store.open()` first",
             )
-        return Guard(self.driver, self._hooks, self.name, operation, path, None if lasting else self._timeout)
+        timeout = None if lasting else self._timeout
+        return Guard(self.driver, self._hooks, self.name, operation, path, timeout, paths=paths)
 
     def _check(self, operation: str, path: object) -> Guard:
         """For checks that a method does before its operation begins: errors are filled in, hooks not told."""
