@@ -7,6 +7,18 @@ that quietly is not there would be looked for in the wrong place.
 
 from __future__ import annotations
 
-from runtime.cli.app import main
+import sys
+
+INTERRUPTED = 130
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run ``tandem`` with the arguments of this process."""
+    try:
+        from runtime.cli.app import main as run  # noqa: PLC0415 - Ctrl-C while this loads is no traceback either
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from runtime.cli.app import main
+from runtime.cli import main
 
 main()

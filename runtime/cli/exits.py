@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from runtime.cli import INTERRUPTED
 from runtime.errors import (
     ConfigError,
     InvalidOptionError,
@@ -21,7 +22,6 @@ USAGE: Final = 2
 NOT_FOUND: Final = 3
 DENIED: Final = 4
 UNAVAILABLE: Final = 5
-INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 
 EXIT_CODES: Final = {
