@@ -116,6 +116,16 @@ def read_config(
     return _Reading(os.environ if environ is None else environ, Path(directory or "")).read(source)
 
 
+def declared(
+    source: Source = None, *, environ: Mapping[str, str] | None = None, directory: str | Path | None = None
+) -> dict[str, Any]:
+    """What `load_config` would read, as it was written: variables laid over it, references and all else unchecked.
+
+    For tests, which know the names of an application's stores and have none of its secrets.
+    """
+    return _Reading(os.environ if environ is None else environ, Path(directory or "")).declared(source)
+
+
 def stack_file(stack: str, directory: Path) -> Path:
     """Where `tandem up` writes the storage config of *stack*."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", stack):
@@ -134,13 +144,22 @@ class _Reading:
     def read(self, source: Source) -> LoadedConfig:
         overrides = [] if isinstance(source, StorageConfig) else overrides_in(self._environ)
         found = self._find(source, overrides)
-        if not isinstance(found.document, dict):
-            what = "is empty" if found.document is None else "is not a mapping of keys to values"
-            raise ConfigError(what, source=found.source, hint="it needs the key 'storage', or 'backends'")
+        _mapping(found)
         loaded = self._loaded(found, overrides)
         return (
             replace(loaded, config=source) if isinstance(source, StorageConfig) and loaded.config == source else loaded
         )
+
+    def declared(self, source: Source) -> dict[str, Any]:
+        overrides = [] if isinstance(source, StorageConfig) else overrides_in(self._environ)
+        document, _, root = _form(_mapping(self._find(source, overrides)))
+        storage = document.get(root) if root else document
+        if not isinstance(storage, dict):
+            raise ConfigError("is not a mapping of keys to values", hint="it needs 'backends'")
+        _, refused = apply_overrides(storage, overrides, root)
+        if refused:
+            raise ConfigError("the storage config is wrong", problems=refused)
+        return storage
 
     def _find(self, source: Source, overrides: list[Override]) -> _Found:
         if source is not None:
@@ -226,6 +245,13 @@ class _Reading:
             known = f"{VERSION}.{MINOR}"
             self._notes.append(f"{source} is version {document['version']}, this release knows {known}: upgrade it")
         return config, []
+
+
+def _mapping(found: _Found) -> dict[str, Any]:
+    if not isinstance(found.document, dict):
+        what = "is empty" if found.document is None else "is not a mapping of keys to values"
+        raise ConfigError(what, source=found.source, hint="it needs the key 'storage', or 'backends'")
+    return found.document
 
 
 def _form(document: dict[str, Any]) -> tuple[dict[str, Any], type[StorageDocument | StorageConfig], str]:

@@ -258,6 +258,10 @@ class Storage(Mapping[str, BlobStore]):
         return self._stores
 
 
+_stand_in: Callable[[StorageConfig | Mapping[str, Any] | str | Path | None, tuple[Hook, ...]], Storage] | None = None
+"""What `open_storage` gives while a test has it so, see `runtime.testing.fakes`; never set in an application."""
+
+
 def open_storage(
     config: StorageConfig | Mapping[str, Any] | str | Path | None = None,
     *,
@@ -277,6 +281,8 @@ def open_storage(
     Raises:
         ConfigError: no config was found, or it is wrong.
     """
+    if _stand_in is not None:
+        return _stand_in(config, tuple(hooks))
     from runtime.loading import load_config  # noqa: PLC0415 - code that has its own config never loads it
 
     return Storage(load_config(config), check=check, hooks=hooks, registry=registry)

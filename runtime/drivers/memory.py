@@ -26,7 +26,7 @@ from runtime.errors import (
     PreconditionFailedError,
     StorageError,
 )
-from runtime.models import FileInfo, ObjectPage
+from runtime.models import FileInfo, ObjectPage, UnfinishedUpload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -70,6 +70,7 @@ class MemoryDriver(Driver):
         if_not_exists=True,
         if_match=True,
         delete_if_match=True,
+        list_multiparts=True,
         checksums=frozenset({"crc32", "md5", "sha256"}),
     )
 
@@ -77,6 +78,7 @@ class MemoryDriver(Driver):
         super().__init__(backend)
         self._objects: dict[str, _Object] = {}
         self._uploads: dict[str, dict[int, bytes]] = {}
+        self._begun: dict[str, UnfinishedUpload] = {}
         self._numbers = count(1)
         self._sorted: list[str] | None = None
 
@@ -135,6 +137,7 @@ class MemoryDriver(Driver):
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         upload_id = f"upload-{next(self._numbers)}"
         self._uploads[upload_id] = {}
+        self._begun[upload_id] = UnfinishedUpload(path, upload_id, datetime.now(UTC))
         return upload_id
 
     async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
@@ -149,11 +152,15 @@ class MemoryDriver(Driver):
         if len(data) != size:
             raise ChecksumMismatchError(f"the parts have {len(data):,} bytes, {size:,} were announced")
         info = self._write(path, data, options)
-        del self._uploads[upload_id]
+        del self._uploads[upload_id], self._begun[upload_id]
         return info
 
     async def abort_multipart(self, path: str, upload_id: str) -> None:
         self._uploads.pop(upload_id, None)
+        self._begun.pop(upload_id, None)
+
+    async def list_multiparts(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        return [upload for upload in self._begun.values() if upload.path.startswith(prefix)]
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
         if if_match is not None:
@@ -163,7 +170,7 @@ class MemoryDriver(Driver):
 
     async def copy(self, source: str, destination: str) -> FileInfo:
         stored = self._at(source)
-        now = datetime.now(UTC)
+        now = self._now()
         info = replace(
             stored.told(), path=destination, last_modified=now, created_at=now, version=str(next(self._numbers))
         )
@@ -192,6 +199,9 @@ class MemoryDriver(Driver):
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return None
 
+    def _now(self) -> datetime:
+        return datetime.now(UTC)
+
     def _at(self, path: str) -> _Object:
         try:
             return self._objects[path]
@@ -217,7 +227,7 @@ class MemoryDriver(Driver):
         digest = hashlib.sha256(data).digest()
         if options.checksum is not None:
             _verify(data, options.checksum)
-        now = datetime.now(UTC)
+        now = self._now()
         info = FileInfo(
             path=path,
             size=len(data),

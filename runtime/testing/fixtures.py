@@ -29,6 +29,8 @@ from runtime.testing.servers import Server, ServerFailedError, ServerUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runtime.testing.fakes import FakeStorage
+
 RAM_DISK = Path("/dev/shm")  # noqa: S108 - the mount itself; what is made in it has a random name and mode 0700
 
 
@@ -86,6 +88,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
             started.stop()
         if ram:
             shutil.rmtree(ram, ignore_errors=True)  # a server that is dying may still write
+
+
+@pytest.fixture(name="fake_storage")
+def _fake_storage() -> Iterator[FakeStorage]:
+    """The application's storage in memory, new for every test; see `runtime.testing.fakes`."""
+    from runtime.testing.fakes import fake_storage  # noqa: PLC0415 - most tests need no storage of an application
+
+    with fake_storage() as storage:
+        yield storage
 
 
 @pytest.fixture(scope="session")
