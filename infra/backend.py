@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from infra.fields import CacheTime, Days, Header, Origin, PublicUrl, Tags, Unique
+from infra.fields import CacheTime, Day, Days, Header, Origin, PublicUrl, RuleId, Tags, Unique
 from runtime.config import CorsRule, ExpectConfig, GrantConfig, NamedStorageConfig, TransferConfig
 from runtime.config import Model as ContractModel
 from runtime.fields import BackendName
@@ -114,6 +114,22 @@ class Grant(Model):
 
     to: str = Field(min_length=1, description="who gets access")
     access: Annotated[tuple[Access, ...], Unique] = Field(min_length=1)
+
+
+class Exemption(Model):
+    """A security rule that one backend does not keep, because somebody decided so.
+
+    Attributes:
+        rule: Id of the rule: ``AZ-05``.
+        backend: Name of the backend.
+        reason: Why, for whoever asks.
+        expires: The last day it holds; from the next on the rule fails again.
+    """
+
+    rule: RuleId = Field(description="a rule's id such as AZ-05; tandem check --rules lists them")
+    backend: str = Field(description="a backend's name")
+    reason: str = Field(min_length=10, max_length=500, description="why the rule is not kept")
+    expires: Day = Field(description='a day, quoted: "2027-06-30"')
 
 
 class BackendSpec(Model):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from infra.backend import SERVICE_KEYS, BackendSpec
 from runtime.errors import Problem
+from runtime.validation import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from infra.backend import Exemption
     from infra.context import Context
 
 _CREDENTIALS: Final = {"authorization", "cookie"}
@@ -38,6 +41,21 @@ def spec_problems(backends: Sequence[BackendSpec], root: str) -> Iterator[Proble
         if owner != backend.name:
             path = f"{root}.backends.{backend.name}.existing"
             yield Problem(path, f"found {backend.existing!r}, which {owner!r} adopts already", "another bucket")
+
+
+def exemption_problems(exemptions: Sequence[Exemption], document: Mapping[str, Any], root: str) -> Iterator[Problem]:
+    """Exemptions of backends that there are not, and two for the same."""
+    named = document.get("backends")
+    names = list(named) if isinstance(named, Mapping) else []
+    seen: set[tuple[str, str]] = set()
+    for index, each in enumerate(exemptions):
+        path = f"{root}.exemptions[{index}]"
+        if each.backend not in names:
+            found = f"there is no backend {each.backend!r}{did_you_mean(each.backend, names)}"
+            yield Problem(f"{path}.backend", found, ", ".join(names) or None)
+        if (each.rule, each.backend) in seen:
+            yield Problem(f"{path}.rule", f"found {each.rule!r} for {each.backend!r} twice", "one for each")
+        seen.add((each.rule, each.backend))
 
 
 def _cannot(backend: BackendSpec, _: Context) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ is found in one pass.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from runtime.durations import ALLOWED, format_duration, parse_duration
+from runtime.validation import did_you_mean
 
 _HOST: Final = r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _ORIGIN: Final = re.compile(rf"https?://(?:{_HOST}|\[[0-9a-f:]+\])(?::\d{{1,5}})?")
@@ -119,7 +120,31 @@ def _unique(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
+def _day(value: Any) -> Any:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise wrong(f"found {value!r}", 'a day, quoted: "2027-06-30"') from None
+
+
+def _rule_id(value: str) -> str:
+    from infra.rules import RULES  # noqa: PLC0415 - sixty functions, for stacks with exemptions
+
+    known = [rule.id for rule in RULES]
+    if value not in known:
+        raise wrong(f"found {value!r}{did_you_mean(value, known)}", "a rule that `tandem check --rules` lists")
+    return value
+
+
 Unique = AfterValidator(_unique)
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A day of the calendar."""
+
+RuleId = Annotated[str, AfterValidator(_rule_id)]
+"""The id of a security rule."""
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 """``7d 1h 30m 15s``: the largest unit first, blanks as you like."""

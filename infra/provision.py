@@ -14,6 +14,7 @@ from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from infra.context import Context
+    from infra.emit import Provisioned
     from infra.spec import StorageSpec
     from infra.stack import Stack
 
@@ -37,12 +38,16 @@ def program(stack: Stack) -> None:
     """
     spec = load_spec(stack)
     context = plan(stack, spec)
-    context = replace(context, providers=_providers(spec, context))
-    buckets = [module_of(backend.driver).provision(backend, context) for backend in spec.backends]
-    emit(spec, context, buckets)
+    emit(spec, context, register(spec, context))
     secrets = pulumi.Config("tandem").get_secret_object(SECRETS)
     if secrets is not None:
         pulumi.export(SECRETS, secrets)
+
+
+def register(spec: StorageSpec, context: Context) -> list[Provisioned]:
+    """Register the resources of every backend; nothing is written and exported."""
+    context = replace(context, providers=_providers(spec, context))
+    return [module_of(backend.driver).provision(backend, context) for backend in spec.backends]
 
 
 def plan(stack: Stack, spec: StorageSpec) -> Context:

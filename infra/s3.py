@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import pulumi
 import pulumi_aws as aws
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
 _IDENTITY: Final = re.compile(r"(?:arn:aws[a-z-]*:iam::\d{12}:)?(?:role|user)/[\w+=,.@/-]{1,512}")
+
+_PRESIGN_AGES: Final = {"standard": timedelta(days=7), "regulated": timedelta(hours=12)}
+"""A week is as long as SigV4 signs; it also ends what older signatures leave open."""
 
 
 def _region(value: str) -> str:
@@ -67,6 +70,13 @@ class Spec(BackendSpec):
     def default_encryption(self, profile: str) -> EncryptionType | None:
         """The profile's; a public bucket keeps S3's own keys, because nobody may use a KMS key anonymously."""
         return SERVICE_KEYS if self.public else super().default_encryption(profile)
+
+    def resolved(self, profile: str) -> Self:
+        """The age of presigned URLs too: outside dev no signature is good for longer than the profile says."""
+        found = super().resolved(profile)
+        if found.existing or found.presign_max_age is not None or profile not in _PRESIGN_AGES:
+            return found
+        return found.model_copy(update={"presign_max_age": _PRESIGN_AGES[profile]})
 
     def problems(self, context: Context) -> Iterator[Problem]:
         """Identities that IAM does not know, and an account that ARNs need."""

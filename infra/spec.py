@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from infra.backend import BackendSpec, Model
-from infra.checks import backend_problems, spec_problems
+from infra.backend import BackendSpec, Exemption, Model
+from infra.checks import backend_problems, exemption_problems, spec_problems
 from infra.context import Context
 from infra.endpoints import problems as emulator_problems
 from infra.fields import Tags
@@ -47,12 +47,14 @@ class StorageSpec(Model):
         tags: Owner tags of every resource whose service has tags.
         service: Limits on uploads, for the application.
         backends: The named backends, sorted by name: Pulumi hands mappings over in an order of its own.
+        exemptions: Security rules that a backend does not keep, with the reason and until when.
     """
 
     profile: Profile = "standard"
     tags: Tags = Field(default_factory=dict)
     service: StorageOperationConfig = StorageOperationConfig()
     backends: tuple[BackendSpec, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
 
 
 def drivers() -> list[str]:
@@ -99,7 +101,7 @@ def _load(stack: Stack, document: Mapping[str, Any], problems: list[Problem]) ->
     # a profile that does not exist turns off what depends on it; it is a problem already
     profile = spec.profile if header.get("profile", spec.profile) == spec.profile else None
     backends, found = _backends(stack, spec, profile, document.get("backends"))
-    problems += [*found, *spec_problems(backends, ROOT)]
+    problems += [*found, *spec_problems(backends, ROOT), *exemption_problems(spec.exemptions, document, ROOT)]
     return spec.model_copy(update={"backends": tuple(sorted(backends, key=lambda backend: backend.name))})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from infra.cli.check import check
 from infra.cli.deploy import destroy, preview, up
 from infra.cli.emulators import emulators
 from infra.cli.env import env
@@ -20,6 +21,6 @@ PANEL = "Infrastructure"
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this package to *app*."""
-    for command in (preview, up, destroy, env):
+    for command in (check, preview, up, destroy, env):
         app.command(rich_help_panel=PANEL)(command)
     app.add_typer(emulators, name="emulators", rich_help_panel=PANEL)

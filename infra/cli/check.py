@@ -1,0 +1,102 @@
+"""``tandem check``: the security rules over everything that a stack would make, before anything exists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.cli.options import Json, Root, read_stack
+from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from infra.policy import Report, Verdict
+
+Stack = Annotated[
+    str | None,
+    typer.Option("--stack", "-s", help="The stack: NAME in stacks/Pulumi.NAME.yaml.", envvar="LEX_STORAGE_STACK"),
+]
+Sarif = Annotated[
+    Path | None, typer.Option("--sarif", help="Write the verdict to this file too, as SARIF 2.1.0.", dir_okay=False)
+]
+Rules = Annotated[bool, typer.Option("--rules", help="List the rules and leave.")]
+
+
+def check(
+    stack: Stack = None, sarif: Sarif = None, rules: Rules = False, as_json: Json = False, cwd: Root = None
+) -> None:
+    """Judge a stack by the security rules: offline, without credentials, before anything is made.
+
+    A rule that is not to be kept is exempted under tandem:storage in the stack's file, for one backend, with a
+    reason and a last day: exemptions: [{rule: AZ-05, backend: reports, reason: "…", expires: "2027-06-30"}].
+    Exit code 1 when a rule fails or an exemption has expired, 2 when the spec is wrong.
+    """
+    if rules:
+        _list_rules(as_json=as_json)
+        return
+    if stack is None:
+        raise ConfigError("which stack?", hint="name it: tandem check -s prod")
+    from infra.policy import check as judge
+
+    selected = read_stack(stack, cwd)
+    report = judge(selected)
+    if sarif is not None:
+        from infra.emit import write
+        from infra.sarif import sarif as document
+
+        write(sarif, json.dumps(document(report, selected.file), indent=2) + "\n")
+    if as_json:
+        typer.echo(json.dumps(report.document(), indent=2))
+    else:
+        print_report(report)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def print_report(report: Report) -> None:
+    """What failed, what is exempt, and how many rules hold."""
+    from infra.cli import output
+    from infra.policy import Status
+
+    for verdict in report.verdicts:
+        if verdict.status is not Status.PASSED:
+            for line in _lines(verdict):
+                output.out.print(line)
+    for needless in report.needless:
+        output.out.print(f"note    the exemption of {needless} is not needed any more")
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(report.counts().items()))
+    output.out.print(f"[bold]{report.stack}[/] ({report.profile}): {counts}")
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    from rich.markup import escape
+
+    from infra.policy import Status
+    from infra.rules import RULES
+
+    colour = "red" if verdict.status is Status.FAILED else "yellow"
+    title = next(rule.title for rule in RULES if rule.id == verdict.rule)
+    head = f"[{colour}]{verdict.status.value:8}[/]{verdict.rule:7} {verdict.backend or 'stack'}: {title}"
+    details = [escape(f"{'':15} {broken}") for broken in verdict.broken]
+    return [head, *details, *([escape(f"{'':15} {verdict.note}")] if verdict.note else [])]
+
+
+def _list_rules(*, as_json: bool) -> None:
+    from infra.cli import output
+    from infra.rules import OPT_IN, RULES
+
+    if as_json:
+        found = [
+            {"id": rule.id, "title": rule.title, "sources": rule.sources, "profiles": sorted(rule.profiles)}
+            for rule in RULES
+        ]
+        typer.echo(json.dumps({"rules": found, "opt_in": OPT_IN}, indent=2))
+        return
+    for rule in RULES:
+        profiles = "" if "dev" in rule.profiles else " (not in dev)"
+        output.out.print(f"{rule.id:7} {rule.title}{profiles}\n        [dim]{', '.join(rule.sources)}[/]")
+    output.out.print("\nNot asked for by default:")
+    for sources, reason in OPT_IN.items():
+        output.out.print(f"  {sources}\n        [dim]{reason}[/]")

@@ -1,0 +1,251 @@
+"""The verdict on a stack: every security rule over every resource that its program would make, before any exists.
+
+`check` needs no cloud, no credentials and no running emulator. A rule that fails can be exempted in the spec, by
+name, with a reason and until a certain day; an exemption is always shown, and one that has expired fails.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from infra.rules import RULES
+from infra.rules.common import Check, Resources, Rule
+from runtime.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from infra.backend import Exemption
+    from infra.recording import Record, Recording
+    from infra.spec import StorageSpec
+    from infra.stack import Stack
+
+__all__ = ["PolicyError", "Report", "Status", "Verdict", "check", "enforce", "judge", "record_offline"]
+
+COMPONENTS: Final = "tandem:storage:"
+"""How the types of our own components begin."""
+
+WHOLE_STACK: Final = ""
+"""Name of what belongs to no backend: providers, what several backends share."""
+
+_PROVIDERS: Final = {"aws": "aws", "azure-native": "azure", "cloudflare": "cloudflare", "gcp": "gcp"}
+"""Package of a type token, and the provider's name in ``tandem:emulators``."""
+
+
+class Status(StrEnum):
+    """What became of a rule on a backend."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    EXEMPT = "exempt"
+    EMULATED = "emulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One rule on one backend.
+
+    Attributes:
+        rule: Id of the rule.
+        backend: Name of the backend; empty for what belongs to the whole stack.
+        status: ``failed`` also when an exemption has expired; ``emulated`` where an emulator can not keep the rule.
+        checks: What was looked at.
+        note: The exemption, or why an emulator can not.
+    """
+
+    rule: str
+    backend: str
+    status: Status
+    checks: tuple[Check, ...] = field(repr=False)
+    note: str = ""
+
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        """The checks that do not hold."""
+        return tuple(check for check in self.checks if not check.ok)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The verdict on a stack.
+
+    Attributes:
+        stack: Its name.
+        source: Its file, relative to the project.
+        profile: Its profile.
+        verdicts: Every rule on every backend that has what the rule is about.
+        needless: Exemptions that nothing needs any more.
+    """
+
+    stack: str
+    source: str
+    profile: str
+    verdicts: tuple[Verdict, ...] = field(repr=False)
+    needless: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Verdict, ...]:
+        """What has to be mended or exempted."""
+        return tuple(verdict for verdict in self.verdicts if verdict.status is Status.FAILED)
+
+    def statuses(self) -> dict[str, str]:
+        """Each rule's worst status; ``not applicable`` when the stack has nothing that it is about."""
+        found: dict[str, set[Status]] = defaultdict(set)
+        for verdict in self.verdicts:
+            found[verdict.rule].add(verdict.status)
+        order = (Status.FAILED, Status.EXEMPT, Status.EMULATED, Status.PASSED)
+        return {
+            rule.id: next((status.value for status in order if status in found[rule.id]), _absent(rule, self.profile))
+            for rule in RULES
+        }
+
+    def counts(self) -> dict[str, int]:
+        """How many rules have each status."""
+        return dict(Counter(self.statuses().values()))
+
+    def document(self) -> dict[str, Any]:
+        """The report for a machine; of checks, only those that do not hold."""
+        return {
+            "stack": self.stack,
+            "profile": self.profile,
+            "counts": self.counts(),
+            "rules": self.statuses(),
+            "verdicts": [
+                {
+                    "rule": verdict.rule,
+                    "backend": verdict.backend,
+                    "status": verdict.status.value,
+                    "note": verdict.note,
+                    "broken": [asdict(broken) for broken in verdict.broken],
+                }
+                for verdict in self.verdicts
+            ],
+            "needless_exemptions": list(self.needless),
+        }
+
+
+class PolicyError(StorageError):
+    """Rules fail, and no exemption says why that is meant."""
+
+    def __init__(self, report: Report) -> None:
+        lines = [
+            f"  {verdict.rule} {verdict.backend or 'stack'}: {verdict.note or broken}"
+            for verdict in report.failed
+            for broken in verdict.broken
+        ]
+        count = len(report.failed)
+        head = (
+            f"stack {report.stack!r} fails {'one rule' if count == 1 else f'{count} rules'} of profile {report.profile}"
+        )
+        super().__init__("\n".join([f"{head}; nothing was changed", *dict.fromkeys(lines)]))
+        self.report = report
+        self.hint = f"change {report.source}, or add an exemption with a reason and an expiry (tandem check --help)"
+
+
+def check(stack: Stack, *, today: dt.date | None = None) -> Report:
+    """The verdict on a stack, offline.
+
+    Args:
+        stack: The stack.
+        today: The day that exemptions are measured by; today's, in UTC, when it is left out.
+
+    Raises:
+        ConfigError: the spec is wrong.
+    """
+    from infra.spec import load_spec  # noqa: PLC0415 - the spec itself knows of the rules
+
+    spec = load_spec(stack)
+    return judge(record_offline(stack, spec), stack, spec, today=today)
+
+
+def enforce(stack: Stack) -> Report:
+    """Refuse a stack that fails a rule; for commands, before they create anything.
+
+    Raises:
+        PolicyError: with every rule that fails.
+        ConfigError: the spec is wrong.
+    """
+    report = check(stack)
+    if report.failed:
+        raise PolicyError(report)
+    return report
+
+
+def record_offline(stack: Stack, spec: StorageSpec) -> Recording:
+    """What the program registers in a preview; emulators are taken as running, nobody is asked."""
+    from infra.endpoints import placeholders  # noqa: PLC0415 - as above
+    from infra.provision import register  # noqa: PLC0415 - Pulumi
+    from infra.recording import record  # noqa: PLC0415 - Pulumi
+    from infra.spec import context_of  # noqa: PLC0415 - as above
+
+    context = replace(context_of(stack, spec), endpoints=placeholders(stack))
+
+    def program(_: Stack) -> None:
+        register(spec, context)
+
+    return record(program, stack, preview=True)
+
+
+def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.date | None = None) -> Report:
+    """The verdict on resources that were recorded."""
+    day = today or dt.datetime.now(dt.UTC).date()
+    exemptions = {(each.rule, each.backend): each for each in spec.exemptions}
+    applied: set[tuple[str, str]] = set()
+    verdicts = []
+    for resources in _backends(recording.records):
+        emulated = any(_provider(record) in stack.emulators for record in resources.records)
+        for rule in RULES:
+            checks = tuple(rule.examine(resources)) if spec.profile in rule.profiles else ()
+            if not checks:
+                continue
+            verdict = _verdict(rule, resources.backend, checks, emulated=emulated)
+            key = (rule.id, resources.backend)
+            if verdict.status is Status.FAILED and key in exemptions:
+                applied.add(key)
+                verdict = _exempted(verdict, exemptions[key], day)
+            verdicts.append(verdict)
+    needless = tuple(f"{rule} on {backend}" for rule, backend in exemptions if (rule, backend) not in applied)
+    return Report(stack.name, stack.source, spec.profile, tuple(verdicts), needless)
+
+
+def _verdict(rule: Rule, backend: str, checks: tuple[Check, ...], *, emulated: bool) -> Verdict:
+    if all(each.ok for each in checks):
+        return Verdict(rule.id, backend, Status.PASSED, checks)
+    if emulated and rule.not_emulated:
+        return Verdict(rule.id, backend, Status.EMULATED, checks, rule.not_emulated)
+    return Verdict(rule.id, backend, Status.FAILED, checks)
+
+
+def _exempted(verdict: Verdict, exemption: Exemption, day: dt.date) -> Verdict:
+    if exemption.expires < day:
+        note = f"the exemption expired on {exemption.expires} ({exemption.reason})"
+        return replace(verdict, note=note)
+    note = f"{exemption.reason} (until {exemption.expires})"
+    return replace(verdict, status=Status.EXEMPT, note=note)
+
+
+def _backends(records: Sequence[Record]) -> Iterator[Resources]:
+    """The resources of each backend, and those of none."""
+    names = {record.urn: record.name for record in records if record.type.startswith(COMPONENTS)}
+    groups: dict[str, list[Record]] = {name: [] for name in sorted(names.values())}
+    for record in records:
+        if record.urn not in names:
+            groups.setdefault(names.get(record.parent, WHOLE_STACK), []).append(record)
+    kinds: Mapping[tuple[str, Any], int] = Counter(
+        (record.type, bucket) for record in records if isinstance(bucket := record.inputs.get("bucket"), str)
+    )
+    for name, found in groups.items():
+        yield Resources(name, found, kinds)
+
+
+def _provider(record: Record) -> str:
+    package = record.type.removeprefix("pulumi:providers:").partition(":")[0]
+    return _PROVIDERS.get(package, "")
+
+
+def _absent(rule: Rule, profile: str) -> str:
+    return "not applicable" if profile in rule.profiles else f"not in profile {profile}"
