@@ -243,10 +243,12 @@ class StorageLocalConfig(DriverConfig):
     Attributes:
         root_dir: The directory; relative to the working directory of the application.
         base_url: Where the application serves it, for `get_url`.
+        shared: Whether it is on a volume that every instance of the application mounts.
     """
 
     root_dir: str = Field(default="./storage", min_length=1)
     base_url: HttpUrl = "http://localhost:8000/storage"
+    shared: bool = False
 
 
 class StorageMemoryConfig(DriverConfig):

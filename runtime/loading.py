@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from runtime.advice import advice
 from runtime.config import (
     MINOR,
     VERSION,
@@ -69,6 +70,7 @@ class LoadedConfig:
         origins: By path of a key: the variable that set it, or the reference that its value came from.
         notes: What is probably not meant; `load_config` warns of it.
         literals: Paths of secrets that stand in the document in clear.
+        from_file: Whether the document was read from a file.
     """
 
     config: StorageConfig
@@ -77,6 +79,7 @@ class LoadedConfig:
     origins: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     literals: tuple[str, ...] = ()
+    from_file: bool = False
 
 
 class _Found(NamedTuple):
@@ -85,6 +88,7 @@ class _Found(NamedTuple):
     document: Any
     source: str
     directory: Path
+    from_file: bool = False
 
 
 def load_config(
@@ -101,10 +105,13 @@ def load_config(
         ConfigError: nothing was found, or what was found is wrong; lists every problem.
 
     Warns:
-        StorageWarning: the document was edited by hand, is newer than this release, or hides another one.
+        StorageWarning: the document was edited by hand, is newer than this release, or hides another one; and what
+            `runtime.advice` finds unsafe in it.
     """
     loaded = read_config(source, environ=environ, directory=directory)
-    for note in loaded.notes:
+    # what code gives (a mapping, a model) may hold secrets that it has from elsewhere: only files are told off
+    literals = loaded.literals if loaded.from_file else ()
+    for note in (*loaded.notes, *advice(loaded.config, loaded.stack, literals)):
         warnings.warn(note, StorageWarning, stacklevel=2)
     return loaded.config
 
@@ -172,7 +179,7 @@ class _Reading:
         if len(present) > 1:
             self._notes.append(f"{present[0]} is read, so {STACK_VARIABLE}={stack} has no effect: remove one of them")
         if present:
-            return _Found(read_yaml(present[0]), str(present[0]), present[0].parent)
+            return _Found(read_yaml(present[0]), str(present[0]), present[0].parent, from_file=True)
         if overrides and not stack:
             return _Found({}, f"{PREFIX}… variables", self._directory)
         raise _nothing_found(files, stack, self._directory, overrides)
@@ -184,7 +191,7 @@ class _Reading:
             return _Found(parse_json(source, origin), origin, self._directory)
         path = self._directory / source
         name = str(path) if origin == "argument" else f"{path} ({origin})"
-        return _Found(read_yaml(path, name), name, path.parent)
+        return _Found(read_yaml(path, name), name, path.parent, from_file=True)
 
     def _loaded(self, found: _Found, overrides: list[Override]) -> LoadedConfig:
         document, model, root = _form(found.document)
@@ -209,6 +216,7 @@ class _Reading:
             origins=interpolation.references | origins,
             notes=tuple(self._notes),
             literals=tuple(problem.path for problem in literals),
+            from_file=found.from_file,
         )
 
     def _check_origin(self, document: dict[str, Any], source: str, literals: list[Problem]) -> list[Problem]:

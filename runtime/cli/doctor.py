@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
-from urllib.parse import urlsplit
 
 import typer
 
@@ -14,20 +13,22 @@ from runtime.cli.output import out, print_json, print_warning
 from runtime.cli.session import load, run
 
 if TYPE_CHECKING:
-    from runtime.config import NamedStorageConfig, StorageConfig
+    from collections.abc import AsyncIterator
+
+    from runtime.config import NamedKVConfig, NamedStorageConfig, StorageConfig
     from runtime.driver import Capabilities
     from runtime.health import HealthCheckResult
+    from runtime.kv.base import KVStorage
     from runtime.loading import LoadedConfig
     from runtime.proving import Proof
 
-PLACEHOLDERS: Final = frozenset({"change-me", "changeme", "password", "123456", "secret", "your-secret-key", "xxx"})
-PRODUCTION: Final = frozenset({"production", "prod"})
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+MOST_ENTRIES: Final = 1000
+"""Entries of one key-value store that are looked at for secrets."""
 
 
 @dataclass(slots=True)
 class Finding:
-    """What was found of one backend.
+    """What was found of one backend, or of one key-value store.
 
     Attributes:
         backend: Name of the backend.
@@ -35,6 +36,8 @@ class Finding:
         health: Its own answer.
         capabilities: What it can do, in words.
         proofs: What became of an object, with ``--write``.
+        kv: Whether it is a key-value store.
+        secrets: What of its entries looks like a secret.
     """
 
     backend: str
@@ -42,6 +45,13 @@ class Finding:
     health: HealthCheckResult
     capabilities: list[str] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
+    kv: bool = False
+    secrets: set[str] = field(default_factory=set)
+
+    @property
+    def label(self) -> str:
+        """What the table calls it."""
+        return f"kv {self.backend}" if self.kv else self.backend
 
     @property
     def usable(self) -> bool:
@@ -58,13 +68,13 @@ def doctor(
     config: ConfigFile = None,
     stack: StackName = None,
 ) -> None:
-    """Check the config and every backend in it: does it answer, how fast, what can it do, what is unsafe.
+    """Check the config, every backend and key-value store: does it answer, how fast, what can it do, what is unsafe.
 
     Ends with exit code 1 when a backend can not be used. Warnings alone do not change the exit code.
     """
     loaded = load(config, stack)
-    warnings = warnings_of(loaded)
     findings = run(_examine, loaded.config, write)
+    warnings = warnings_of(loaded) + [line for finding in findings for line in _of_secrets(finding)]
     if as_json:
         print_json(_report(loaded, warnings, findings))
     else:
@@ -75,53 +85,72 @@ def doctor(
 
 def warnings_of(loaded: LoadedConfig) -> list[str]:
     """What works and is unsafe in the config itself, each with what to do about it."""
-    warnings = [f"{path} is a literal secret: write ${{NAME}} or ${{file:PATH}} instead" for path in loaded.literals]
-    for backend in loaded.config.named_backends():
-        warnings += _unsafe_settings(backend)
-        if backend.driver == "local" and (loaded.config.env or "").lower() in PRODUCTION:
-            warnings.append(f"{backend.name}: files of the driver local are on one machine; other instances lack them")
-    return warnings
+    from runtime.advice import advice  # noqa: PLC0415 - keeps pydantic out of `tandem --help`
 
-
-def _unsafe_settings(backend: NamedStorageConfig) -> list[str]:
-    from runtime.config import is_secret, plain  # noqa: PLC0415 - keeps pydantic out of `tandem --help`
-
-    settings = plain(backend.settings)
-    placeholders = [
-        f"{backend.name}: {key} is a placeholder, not a credential"
-        for key, value in settings.items()
-        if is_secret(key) and str(value).lower() in PLACEHOLDERS
-    ]
-    endpoint = urlsplit(str(settings.get("endpoint_url") or ""))
-    if endpoint.scheme == "http" and endpoint.hostname not in LOOPBACK:
-        placeholders.append(f"{backend.name}: {endpoint.netloc} is spoken to without TLS: use an https endpoint_url")
-    return placeholders
+    return advice(loaded.config, loaded.stack, loaded.literals)
 
 
 async def _examine(config: StorageConfig, write: bool) -> list[Finding]:
     import anyio  # noqa: PLC0415 - as above
 
     found: dict[str, Finding] = {}
+    found_kv: dict[str, Finding] = {}
 
     async def examine(backend: NamedStorageConfig) -> None:
         found[backend.name] = await _finding(config, backend, write=write)
+
+    async def examine_kv(store: NamedKVConfig) -> None:
+        found_kv[store.name] = await _kv_finding(config, store)
 
     backends = config.named_backends()
     async with anyio.create_task_group() as tasks:
         for backend in backends:
             tasks.start_soon(examine, backend)
-    return [found[backend.name] for backend in backends]
+        for store in config.kv:
+            tasks.start_soon(examine_kv, store)
+    return [found[backend.name] for backend in backends] + [found_kv[store.name] for store in config.kv]
+
+
+async def _kv_finding(config: StorageConfig, entry: NamedKVConfig) -> Finding:
+    from runtime.kv.stores import made  # noqa: PLC0415 - as above
+
+    store = made(entry)
+    try:
+        health = await store.health_check(config.health_check_timeout)
+        finding = Finding(entry.name, entry.driver, health, kv=True)
+        if health.is_healthy():
+            finding.secrets = {found async for found in _secrets_in(store)}
+        return finding
+    finally:
+        await store.disconnect()
+
+
+async def _secrets_in(store: KVStorage) -> AsyncIterator[str]:
+    from runtime.kv.suspicion import secret_in  # noqa: PLC0415 - as above
+
+    left = MOST_ENTRIES
+    for namespace in await store.namespaces():
+        keys = (await store.list_keys(namespace=namespace))[:left]
+        left -= len(keys)
+        for key, value in (await store.get_many(keys, namespace)).items():
+            if found := secret_in(key, value):
+                yield found
+
+
+def _of_secrets(finding: Finding) -> list[str]:
+    advice = "keep passwords and API keys in a vault, and passwords of users as hashes"
+    return [f"{finding.label}: holds what looks like a secret ({found}): {advice}" for found in sorted(finding.secrets)]
 
 
 async def _finding(config: StorageConfig, backend: NamedStorageConfig, *, write: bool) -> Finding:
     from runtime.errors import StorageError  # noqa: PLC0415 - as above
     from runtime.health import HealthCheckResult, HealthStatus  # noqa: PLC0415 - as above
     from runtime.proving import prove  # noqa: PLC0415 - as above
-    from runtime.registry import open_storage  # noqa: PLC0415 - as above
+    from runtime.registry import Storage  # noqa: PLC0415 - as above
 
-    alone = config.model_copy(update={"backends": (backend,), "enabled": True})
+    alone = config.model_copy(update={"backends": (backend,), "kv": (), "enabled": True})
     try:
-        async with open_storage(alone) as storage:
+        async with Storage(alone) as storage:
             store = storage[backend.name]
             health = (await storage.health_check())[backend.name]
             finding = Finding(backend.name, backend.driver, health)
@@ -147,21 +176,23 @@ def _report(loaded: LoadedConfig, warnings: list[str], findings: list[Finding]) 
         "source": loaded.source,
         "stack": loaded.stack,
         "warnings": [*loaded.notes, *warnings],
-        "backends": [
-            {
-                "name": finding.backend,
-                "driver": finding.driver,
-                "usable": finding.usable,
-                "status": finding.health.status,
-                "message": finding.health.message,
-                "error": finding.health.error,
-                "latency_ms": round(finding.health.duration_ms, 1),
-                "details": finding.health.details,
-                "capabilities": finding.capabilities,
-                "proofs": finding.proofs,
-            }
-            for finding in findings
-        ],
+        "backends": [_described(finding) for finding in findings if not finding.kv],
+        "kv": [_described(finding) for finding in findings if finding.kv],
+    }
+
+
+def _described(finding: Finding) -> dict[str, Any]:
+    return {
+        "name": finding.backend,
+        "driver": finding.driver,
+        "usable": finding.usable,
+        "status": finding.health.status,
+        "message": finding.health.message,
+        "error": finding.health.error,
+        "latency_ms": round(finding.health.duration_ms, 1),
+        "details": finding.health.details,
+        "capabilities": finding.capabilities,
+        "proofs": finding.proofs,
     }
 
 
@@ -176,7 +207,7 @@ def _print(loaded: LoadedConfig, warnings: list[str], findings: list[Finding]) -
         style = "green" if finding.usable else "bold red"
         status = finding.health.status.value if finding.usable or not finding.health.is_healthy() else "not usable"
         table.add_row(
-            finding.backend,
+            finding.label,
             finding.driver,
             f"[{style}]{status}[/]",
             f"{finding.health.duration_ms:.0f} ms",
@@ -185,7 +216,7 @@ def _print(loaded: LoadedConfig, warnings: list[str], findings: list[Finding]) -
     console.print(table)
     for finding in findings:
         if wrong := finding.health.error or finding.health.message:
-            console.print(f"{finding.backend}: {wrong}", markup=False, style="red")
+            console.print(f"{finding.label}: {wrong}", markup=False, style="red")
         for proof in finding.proofs:
             if not proof.ok:
                 console.print(f"{finding.backend}: {proof.step}: {proof.detail}", markup=False, style="red")

@@ -34,11 +34,11 @@ def load(config: Path | None, stack: str | None) -> LoadedConfig:
 @asynccontextmanager
 async def opened(config: Path | None, stack: str | None, *backends: str) -> AsyncIterator[Storage]:
     """The named *backends* and no others: what a command does not need can not keep it from working."""
-    from runtime.registry import open_storage  # noqa: PLC0415 - as above
+    from runtime.registry import Storage  # noqa: PLC0415 - as above
 
     whole = load(config, stack).config
     wanted = tuple(whole.backend(name) for name in dict.fromkeys(backends))
-    async with open_storage(whole.model_copy(update={"backends": wanted})) as storage:
+    async with Storage(whole.model_copy(update={"backends": wanted, "kv": ()})) as storage:
         yield storage
 
 

@@ -273,6 +273,7 @@ class LocalDriver(Driver):
             disk = os.fstatvfs(here)
         return {
             "root_dir": root,
+            "shared": self.backend.settings.shared,
             "free_bytes": disk.f_bavail * disk.f_frsize,
             "folded_names": self._bucket.work.names.folded,
         }

@@ -52,7 +52,7 @@ def secret_in(key: str, value: Any) -> str | None:
 
 def _inside(value: Any) -> str | None:
     if isinstance(value, str):
-        if len(value) >= _SHORTEST and value.startswith(_SHAPES):
+        if len(value) >= _SHORTEST and value.startswith(_SHAPES) and (" " not in value or value[0] == "-"):
             return "a value has the form of a credential"
     elif isinstance(value, dict):
         for name, item in value.items():

@@ -622,6 +622,12 @@ def test_doctor_of_healthy_backends_ends_well(tandem: Callable[..., Result], pro
     assert list((project / "data").rglob("*.txt")) == []
 
 
+ON_ONE_MACHINE = (
+    "files of the driver local are on one machine; other instances lack them: use a bucket in production,"
+    " or set `shared: true` when root_dir is a volume that all of them mount"
+)
+
+
 def test_doctor_finds_what_can_not_be_used_and_what_is_unsafe(
     tandem: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -641,9 +647,9 @@ def test_doctor_finds_what_can_not_be_used_and_what_is_unsafe(
     }
     assert report["warnings"] == [
         "storage.backends.media.s3.access_key is a literal secret: write ${NAME} or ${file:PATH} instead",
-        "files: files of the driver local are on one machine; other instances lack them",
-        "other: files of the driver local are on one machine; other instances lack them",
-        "media: secret_key is a placeholder, not a credential",
+        f"files: {ON_ONE_MACHINE}",
+        f"other: {ON_ONE_MACHINE}",
+        "media: secret_key is a placeholder, not a credential: set the real one by ${NAME}",
     ]
     assert SECRET not in result.output
 
