@@ -53,7 +53,15 @@ if TYPE_CHECKING:
     from runtime.hooks import Hook, Operation, Outcome
     from runtime.injection import Named
     from runtime.loading import load_config
-    from runtime.models import DeleteResult, FileInfo, ObjectPage, PresignedRequest, Uploadable, UploadOptions
+    from runtime.models import (
+        DeleteResult,
+        FileInfo,
+        ObjectPage,
+        PresignedRequest,
+        UnfinishedUpload,
+        Uploadable,
+        UploadOptions,
+    )
     from runtime.protocols import BlobStoreProtocol
     from runtime.registry import DriverRegistry, Storage, open_storage
     from runtime.store import BlobStore
@@ -98,7 +106,15 @@ _HOMES = {
     "hooks": ("Hook", "Operation", "Outcome"),
     "injection": ("Named",),
     "loading": ("load_config",),
-    "models": ("DeleteResult", "FileInfo", "ObjectPage", "PresignedRequest", "UploadOptions", "Uploadable"),
+    "models": (
+        "DeleteResult",
+        "FileInfo",
+        "ObjectPage",
+        "PresignedRequest",
+        "UnfinishedUpload",
+        "UploadOptions",
+        "Uploadable",
+    ),
     "protocols": ("BlobStoreProtocol",),
     "registry": ("DriverRegistry", "Storage", "open_storage"),
     "store": ("BlobStore",),
@@ -152,6 +168,7 @@ __all__ = [
     "StorageUnavailableError",
     "StorageUnsupportedOperationError",
     "UnauthenticatedError",
+    "UnfinishedUpload",
     "UnknownBackendError",
     "UploadOptions",
     "Uploadable",

@@ -24,7 +24,7 @@ from anyio.to_thread import run_sync
 
 from runtime.blockingfile import BlockingFile, BlockingWriter
 from runtime.registry import Storage, open_storage
-from runtime.store import HOUR, PAGE, UPDATE_ATTEMPTS
+from runtime.store import DAY, HOUR, PAGE, UPDATE_ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
@@ -37,7 +37,15 @@ if TYPE_CHECKING:
     from runtime.driver import ByteRange, Bytes, Capabilities
     from runtime.health import HealthCheckResult
     from runtime.hooks import Hook
-    from runtime.models import DeleteResult, FileInfo, ObjectPage, PresignedRequest, Uploadable, UploadOptions
+    from runtime.models import (
+        DeleteResult,
+        FileInfo,
+        ObjectPage,
+        PresignedRequest,
+        UnfinishedUpload,
+        Uploadable,
+        UploadOptions,
+    )
     from runtime.paths import ObjectPath
     from runtime.registry import DriverRegistry
     from runtime.store import BlobStore, Progress
@@ -247,6 +255,12 @@ class BlockingBlobStore:
     def delete(self, path: ObjectPath, *, must_exist: bool = False, if_match: str | None = None) -> None:
         """As `BlobStore.delete`."""
         self._run(self._store.delete, path, must_exist=must_exist, if_match=if_match)
+
+    def sweep(
+        self, *, prefix: str = "", older_than: timedelta = DAY, dry_run: bool = False
+    ) -> tuple[UnfinishedUpload, ...]:
+        """As `BlobStore.sweep`."""
+        return self._run(self._store.sweep, prefix=prefix, older_than=older_than, dry_run=dry_run)
 
     def delete_batch(self, paths: Iterable[ObjectPath]) -> tuple[DeleteResult, ...]:
         """As `BlobStore.delete_batch`."""

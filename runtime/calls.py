@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig, RetryConfig
     from runtime.driver import Bytes, Capabilities, DeleteFailure
-    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UnfinishedUpload, UploadOptions
 
 T = TypeVar("T")
 
@@ -221,6 +221,9 @@ class Calls(Driver):
 
     async def abort_multipart(self, path: str, upload_id: str) -> None:
         await self._attempt(self._driver.abort_multipart, path, upload_id)  # `send` repeats it
+
+    async def list_multiparts(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        return await self._call(self._driver.list_multiparts, prefix)
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
         async def delete() -> None:

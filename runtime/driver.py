@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig
     from runtime.errors import StorageError
-    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UnfinishedUpload, UploadOptions
 
 Bytes = bytes | bytearray | memoryview
 
@@ -52,6 +52,7 @@ class Capabilities:
         max_parts: Parts that one object may have.
         parallel_parts: Whether parts may be sent in any order, several at once.
         equal_parts: Whether all parts but the last must have the same size (R2).
+        list_multiparts: Whether the service tells of multipart uploads that were never finished.
     """
 
     presign: frozenset[str] = frozenset()
@@ -67,6 +68,7 @@ class Capabilities:
     max_parts: int = 10_000
     parallel_parts: bool = True
     equal_parts: bool = False
+    list_multiparts: bool = False
 
 
 class ByteRange(NamedTuple):
@@ -189,6 +191,13 @@ class Driver(ABC):
     @abstractmethod
     async def abort_multipart(self, path: str, upload_id: str) -> None:
         """Throw the parts away. Succeeds when there is nothing to throw away any more."""
+
+    async def list_multiparts(self, prefix: str) -> Sequence[UnfinishedUpload]:  # noqa: ARG002 - most services have none
+        """Every multipart upload below the string *prefix* that was begun and neither completed nor aborted.
+
+        None where the service does not tell of them and throws them away by itself.
+        """
+        return ()
 
     @abstractmethod
     async def delete(self, path: str, *, if_match: str | None = None) -> None:

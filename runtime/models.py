@@ -104,6 +104,21 @@ class DeleteResult:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """A multipart upload that was begun and neither completed nor aborted. Its parts take room and are invisible.
+
+    Attributes:
+        path: Where it was to be written; empty where only its parts are left to tell of it (local).
+        upload_id: The service's name of it.
+        started_at: Aware UTC time; where the service does not keep it, of the last part.
+    """
+
+    path: str
+    upload_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectPage:
     """One page of a listing.
 

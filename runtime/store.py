@@ -66,11 +66,12 @@ if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig, StorageOperationConfig
     from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
     from runtime.hooks import Hook
-    from runtime.models import FileInfo, ObjectPage, PresignedRequest, Uploadable
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UnfinishedUpload, Uploadable
     from runtime.paths import ObjectPath
     from runtime.pieces import Source
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 MIB = 1024 * 1024
 PAGE = 1000
 """Objects that one request lists or deletes; the most that every service accepts."""
@@ -677,6 +678,32 @@ class BlobStore(BlobStoreProtocol):
                 await self._calls.head(name)
             await self._calls.delete(name, if_match=if_match)
             guard.removed = (name,)
+
+    async def sweep(
+        self, *, prefix: str = "", older_than: timedelta = DAY, dry_run: bool = False
+    ) -> tuple[UnfinishedUpload, ...]:
+        """Abort multipart uploads that nobody will finish: of programs that were killed, and of other tools.
+
+        Args:
+            prefix: Only those whose path starts with this string.
+            older_than: Only those that were begun so long ago. Younger ones may be on their way still.
+            dry_run: Only find them.
+
+        Returns:
+            What was found, and aborted unless *dry_run*. Nothing where the service keeps none or does not tell
+            (``capabilities.list_multiparts``).
+        """
+        with self._operation("sweep", prefix) as guard:
+            checked_prefix(prefix)
+            if not isinstance(older_than, timedelta):
+                raise TypeError(f"older_than is a datetime.timedelta, not {type(older_than).__name__}")
+            before = datetime.now(UTC) - older_than
+            found = await self._calls.list_multiparts(prefix)
+            stale = tuple(upload for upload in found if upload.started_at <= before)
+            for upload in () if dry_run else stale:
+                guard.path = upload.path
+                await self._calls.abort_multipart(upload.path, upload.upload_id)
+            return stale
 
     async def delete_batch(self, paths: Iterable[ObjectPath]) -> tuple[DeleteResult, ...]:
         """Remove many objects, a thousand a request where the service can.

@@ -9,6 +9,8 @@ from runtime.cli.copying import cp
 from runtime.cli.doctor import doctor
 from runtime.cli.reading import cat, ls, stat, url
 from runtime.cli.removing import rm
+from runtime.cli.sweeping import sweep
+from runtime.cli.syncing import sync
 
 if TYPE_CHECKING:
     import typer
@@ -19,7 +21,7 @@ CONFIG = "Config"
 
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
-    for command in (ls, stat, cat, cp, rm, url):
+    for command in (ls, stat, cat, cp, sync, rm, sweep, url):
         app.command(rich_help_panel=OBJECTS)(command)
     app.add_typer(config_commands, name="config", rich_help_panel=CONFIG)
     app.command(rich_help_panel=CONFIG)(doctor)

@@ -144,7 +144,8 @@ def _needed(name: str, folder: Place) -> str:
 
 async def _jobs(stores: Mapping[str, BlobStore], source: Place, destination: Place) -> AsyncIterator[Job | _Refused]:
     """Every copy that ``-r`` means, one after the other as the source is listed."""
-    from runtime.cli.transfer import Job, file_below  # noqa: PLC0415 - as above
+    from runtime.cli.transfer import Job  # noqa: PLC0415 - as above
+    from runtime.folders import file_below  # noqa: PLC0415 - as above
 
     count = 0
     if isinstance(source, Address):

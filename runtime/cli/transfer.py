@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from runtime.cli.options import Address, StandardStream
 from runtime.errors import InvalidPathError
 from runtime.models import FileInfo, UploadOptions
+from runtime.sync import kept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -99,7 +99,7 @@ class Copier:
         info = await source.info(job.listed or job.source.path)
         chunks = self._chunks(job.source, job.listed)
         async with aclosing(chunks):
-            return await store.upload(destination.path, chunks, _kept(options, info))
+            return await store.upload(destination.path, chunks, kept(options, info))
 
     async def _chunks(self, source: Address, listed: FileInfo | None) -> AsyncGenerator[bytes, None]:
         stream = self.stores[source.backend].stream(listed or source.path, CHUNK_BYTES)
@@ -110,34 +110,9 @@ class Copier:
                     self.advance(len(chunk))
 
 
-def _kept(options: UploadOptions, info: FileInfo) -> UploadOptions:
-    """What the source has, under what the caller asks for."""
-    return replace(
-        options,
-        content_type=options.content_type or info.content_type,
-        metadata=options.metadata or info.metadata or None,
-        cache_control=options.cache_control or info.cache_control,
-        content_disposition=options.content_disposition or info.content_disposition,
-        content_encoding=options.content_encoding or info.content_encoding,
-    )
-
-
 async def _to_stream(chunks: AsyncIterator[bytes], stream: BinaryIO) -> int:
     count = 0
     async for chunk in chunks:
         count += stream.write(chunk)
         stream.flush()
     return count
-
-
-def file_below(folder: Path, path: str, root: str) -> Path:
-    """The file in *folder* for the object *path*, which a listing of *root* gave.
-
-    Raises:
-        InvalidPathError: the object's name would lead out of the folder, or can not name a file.
-    """
-    name = path.removeprefix(root)
-    parts = name.split("/")
-    if any(part in {"", ".", ".."} or "\0" in part or (os.sep != "/" and os.sep in part) for part in parts):
-        raise InvalidPathError("the object's name can not name a file below the destination", path=path)
-    return folder.joinpath(*PurePosixPath(name).parts)

@@ -119,33 +119,46 @@ class Work:
         Args:
             now: Seconds since the epoch; the clock's when missing.
         """
+        before = (time.time() if now is None else now) - STALE_SECONDS
         removed = []
         try:
-            with folder(self.root, TEMPORARY) as here:
-                for name in os.listdir(here):  # noqa: PTH208 - a descriptor, not a path
-                    if self._abandoned(name, here, time.time() if now is None else now):
-                        remove(name, here)
-                        removed.append(name)
-        except MissingRootError:
-            return []
+            for name, when in self.abandoned():
+                if when <= before:
+                    self.discard(name)
+                    removed.append(name)
         except OSError as exc:
-            if exc.errno not in NOT_THERE | {errno.EACCES, errno.EPERM, errno.EROFS}:
+            if exc.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 raise
         return removed
 
+    def abandoned(self) -> list[tuple[str, float]]:
+        """Temporary files that no living process holds, and when each was last written to (seconds since the epoch)."""
+        try:
+            with folder(self.root, TEMPORARY) as here:
+                names = os.listdir(here)  # noqa: PTH208 - a descriptor, not a path
+                return [(name, when) for name in names if (when := self._abandoned(name, here)) is not None]
+        except MissingRootError:
+            return []
+        except OSError as exc:
+            if exc.errno not in NOT_THERE:
+                raise
+            return []
+
+    def discard_abandoned(self, name: str) -> None:
+        """Remove one of `abandoned`; one that a living process holds stays, and anything else is none."""
+        if any(name == left for left, _ in self.abandoned()):
+            self.discard(name)
+
     @staticmethod
-    def _abandoned(name: str, here: int, now: float) -> bool:
+    def _abandoned(name: str, here: int) -> float | None:
         opened = open_file(name, here)
         if opened is None:
-            return False
+            return None
         try:
-            if now - os.fstat(opened).st_mtime < STALE_SECONDS:
-                return False
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.fstat(opened).st_mtime
         except BlockingIOError:
-            return False  # a living process writes it, however slowly
-        else:
-            return True
+            return None  # a living process writes it, however slowly
         finally:
             os.close(opened)
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import errno
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -49,6 +50,7 @@ from runtime.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from runtime.models import UnfinishedUpload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -136,14 +138,16 @@ class LocalDriver(Driver):
     """Objects as files below one directory."""
 
     timed = True  # a disk can not be told to give up, and copying a large file takes its time
-
-    capabilities = Capabilities(if_not_exists=True, if_match=True, delete_if_match=True, checksums=CHECKSUMS)
+    capabilities = Capabilities(
+        if_not_exists=True, if_match=True, delete_if_match=True, checksums=CHECKSUMS, list_multiparts=True
+    )
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
         self._bucket = Bucket(str(Path(backend.settings.root_dir).expanduser().absolute()))
         self._base_url = str(backend.settings.base_url).rstrip("/")
         self._uploads: dict[str, Upload] = {}
+        self._begun: dict[str, UnfinishedUpload] = {}
 
     async def open(self) -> None:
         """Remove what killed processes left."""
@@ -204,10 +208,11 @@ class LocalDriver(Driver):
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         return await in_thread(self._start, path, options)
 
-    def _start(self, _stop: Stop, _path: str, options: UploadOptions) -> str:
+    def _start(self, _stop: Stop, path: str, options: UploadOptions) -> str:
         self._bucket.work.prepare()
         upload = Upload(self._bucket, options)
         self._uploads[upload.id] = upload
+        self._begun[upload.id] = UnfinishedUpload(path, upload.id, datetime.now(UTC))
         return upload.id
 
     async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
@@ -217,13 +222,24 @@ class LocalDriver(Driver):
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
     ) -> FileInfo:
         info = await in_thread(self._upload(path, upload_id).complete, path, parts, size, options)
-        del self._uploads[upload_id]
+        del self._uploads[upload_id], self._begun[upload_id]
         return info
 
     async def abort_multipart(self, path: str, upload_id: str) -> None:
         upload = self._uploads.pop(upload_id, None)
+        self._begun.pop(upload_id, None)
         if upload is not None:
             await in_thread(_close, upload)
+        else:
+            await in_thread(lambda _stop: self._bucket.work.discard_abandoned(upload_id))
+
+    async def list_multiparts(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        own = [begun for begun in self._begun.values() if begun.path.startswith(prefix)]
+        if prefix:
+            return own
+        # what killed processes left: what it was to become is not known
+        left = await in_thread(lambda _stop: self._bucket.work.abandoned())
+        return own + [UnfinishedUpload("", name, datetime.fromtimestamp(when, UTC)) for name, when in left]
 
     def _upload(self, path: str, upload_id: str) -> Upload:
         try:

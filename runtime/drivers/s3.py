@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import obstore
 
 from runtime.driver import MIB, Capabilities, DeleteFailure, Driver
-from runtime.drivers import _s3_batch, _s3_checksum, _s3_errors, _s3_headers, _s3_listing
+from runtime.drivers import _s3_batch, _s3_checksum, _s3_errors, _s3_headers, _s3_listing, _s3_uploads
 from runtime.drivers._s3_address import Address, carried_by_obstore, encode
 from runtime.drivers._s3_credentials import CredentialSource
 from runtime.drivers._s3_errors import OBSTORE_ERRORS, ServiceError, from_obstore
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from runtime.config import EncryptionConfig, NamedStorageConfig, StorageR2Config, StorageS3Config
     from runtime.driver import ByteRange, Bytes, ObjectReader
     from runtime.errors import StorageError
-    from runtime.models import UploadOptions
+    from runtime.models import UnfinishedUpload, UploadOptions
 
 for _package in ("aioboto3", "aiohttp"):  # imported late, as few calls need them; missing at once
     if find_spec(_package) is None:
@@ -67,6 +67,7 @@ class S3Driver(Driver):
         min_part_size=5 * MIB,
         max_part_size=5 * 1024 * MIB,
         max_parts=10_000,
+        list_multiparts=True,
     )
     repeats = timed = True
     told_checksums: ClassVar[frozenset[str]] = frozenset(_s3_checksum.HEADERS)
@@ -198,6 +199,9 @@ class S3Driver(Driver):
 
     async def abort_multipart(self, path: str, upload_id: str) -> None:
         await self._multipart.abort(path, upload_id)
+
+    async def list_multiparts(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        return await _s3_uploads.unfinished(self._requests, prefix)
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
         if if_match is not None:

@@ -58,6 +58,8 @@ from runtime.testing.conformance.presigning import Presigning
 from runtime.testing.conformance.reading import Reading
 from runtime.testing.conformance.streaming import Streaming
 from runtime.testing.conformance.support import emptied
+from runtime.testing.conformance.sweeping import Sweeping
+from runtime.testing.conformance.syncing import Syncing
 from runtime.testing.conformance.updating import Updating
 from runtime.testing.conformance.writing import Writing
 
@@ -76,6 +78,8 @@ class BlobStoreConformance(
     Conditions,
     Updating,
     Files,
+    Syncing,
+    Sweeping,
     Listing,
     Copying,
     Deleting,

@@ -228,6 +228,7 @@ class Patience(Suite):
         with anyio.fail_after(30), pytest.raises(StorageTimeoutError, match=r"0\.05 s") as caught:
             await other.info("a")
         assert (caught.value.path, caught.value.operation) == ("a", "info")
+        other = await patient(store, Watched(store.driver), operation_timeout=60)
         await other.upload("a", b"x")
         assert await other.download("a") == b"x"
 

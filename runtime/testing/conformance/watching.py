@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from runtime.driver import ByteRange, Bytes, DeleteFailure
     from runtime.errors import StorageError
-    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UnfinishedUpload, UploadOptions
     from runtime.store import BlobStore
 
 
@@ -114,6 +114,9 @@ class Watched(Driver):
     async def abort_multipart(self, path: str, upload_id: str) -> None:
         await self.inner.abort_multipart(path, upload_id)
         self.ended.append(upload_id)
+
+    async def list_multiparts(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        return await self.inner.list_multiparts(prefix)
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
         await self.inner.delete(path, if_match=if_match)
