@@ -137,13 +137,11 @@ class PolicyError(StorageError):
             for verdict in report.failed
             for broken in verdict.broken
         ]
-        count = len(report.failed)
-        head = (
-            f"stack {report.stack!r} fails {'one rule' if count == 1 else f'{count} rules'} of profile {report.profile}"
-        )
-        super().__init__("\n".join([f"{head}; nothing was changed", *dict.fromkeys(lines)]))
+        rules = "one rule" if len(report.failed) == 1 else f"{len(report.failed)} rules"
+        head = f"stack {report.stack!r} fails {rules} of profile {report.profile}; nothing was changed"
+        way = f"change {report.source}, or exempt a backend there with a reason and a last day (tandem check --help)"
+        super().__init__("\n".join([head, *dict.fromkeys(lines), way]))
         self.report = report
-        self.hint = f"change {report.source}, or add an exemption with a reason and an expiry (tandem check --help)"
 
 
 def check(stack: Stack, *, today: dt.date | None = None) -> Report:

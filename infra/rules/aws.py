@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from infra.rules.common import (
     NOT_DEV,
@@ -18,9 +17,10 @@ from infra.rules.common import (
     rule,
     value,
 )
+from infra.rules.statements import EVERYBODY, denies, every_allow, is_account, is_named, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from infra.recording import Record
 
@@ -46,53 +46,10 @@ _INLINE: Final = (
     "accelerationStatus", "acl", "corsRules", "grants", "lifecycleRules", "logging", "objectLockConfiguration",
     "policy", "replicationConfiguration", "requestPayer", "serverSideEncryptionConfiguration", "versioning", "website",
 )  # fmt: skip
-_EVERYBODY: Final = ("*", {"AWS": "*"}, {"AWS": ["*"]})
 _OLD_TLS: Final = {"NumericLessThan": {"s3:TlsVersion": "1.2"}}
 _PLAIN_HTTP: Final = {"Bool": {"aws:SecureTransport": "false"}}
 _SIDECARS: Final = (PUBLIC_ACCESS, OWNERSHIP, ENCRYPTION, VERSIONING, LIFECYCLE, CORS, POLICY, LOGGING)
 _HTTP_ONLY: Final = "the emulator speaks plain http, and a policy against it would lock everybody out"
-
-
-def statements(record: Record) -> list[dict[str, Any]]:
-    """The statements of a resource's policy; empty while it is not known."""
-    text = record.inputs.get("policy")
-    try:
-        found = json.loads(text).get("Statement", []) if isinstance(text, str) else []
-    except ValueError:
-        return []
-    return found if isinstance(found, list) else [found]
-
-
-def _every(record: Record, test: Callable[[dict[str, Any]], bool], expected: str) -> Iterator[Check]:
-    """Every Allow of a policy, each by its place."""
-    for index, statement in enumerate(statements(record)):
-        if statement.get("Effect") == "Allow":
-            path = f"policy.Statement[{index}]"
-            yield Check(record.name, record.type, path, statement, expected, test(statement))
-
-
-def _denies(condition: dict[str, Any]) -> Callable[[Record], Iterator[Check]]:
-    """That a policy denies everything under a condition, on the bucket and on its objects."""
-
-    def test(record: Record) -> Iterator[Check]:
-        found = [each for each in statements(record) if each.get("Condition") == condition]
-        ok = any(_denies_all(each) for each in found)
-        expected = f"Deny s3:* to everybody on the bucket and its objects when {json.dumps(condition)}"
-        yield Check(record.name, record.type, "policy", found or None, expected, ok)
-
-    return test
-
-
-def _denies_all(statement: dict[str, Any]) -> bool:
-    resources = _listed(statement.get("Resource"))
-    buckets = {each for each in resources if not each.endswith("/*")}
-    whole = bool(buckets) and all(f"{each}/*" in resources for each in buckets)
-    denied = statement.get("Effect") == "Deny" and _listed(statement.get("Action")) == ["s3:*"]
-    return denied and statement.get("Principal") in _EVERYBODY and whole
-
-
-def _listed(found: Any) -> list[str]:
-    return [found] if isinstance(found, str) else list(found or ())
 
 
 @rule(
@@ -200,12 +157,12 @@ def noncurrent(resources: Resources) -> Iterable[Check]:
     not_emulated=_HTTP_ONLY,
 )
 def plain_http(resources: Resources) -> Iterable[Check]:
-    return resources.beside(BUCKET, POLICY, "a policy that denies plain http", _denies(_PLAIN_HTTP))
+    return resources.beside(BUCKET, POLICY, "a policy that denies plain http", denies(_PLAIN_HTTP))
 
 
 @rule("AWS-11", "TLS below 1.2 is denied", "aws-cdk#27279", profiles=NOT_DEV, not_emulated=_HTTP_ONLY)
 def old_tls(resources: Resources) -> Iterable[Check]:
-    return resources.beside(BUCKET, POLICY, "a policy that denies TLS below 1.2", _denies(_OLD_TLS))
+    return resources.beside(BUCKET, POLICY, "a policy that denies TLS below 1.2", denies(_OLD_TLS))
 
 
 @rule(
@@ -214,7 +171,7 @@ def old_tls(resources: Resources) -> Iterable[Check]:
 def no_anonymous_allow(resources: Resources) -> Iterator[Check]:
     for record in resources.of(POLICY):
         expected = "a named principal"
-        yield from _every(record, lambda each: each.get("Principal") not in _EVERYBODY, expected)
+        yield from every_allow(record, lambda each: each.get("Principal") not in EVERYBODY, expected)
 
 
 @rule(
@@ -270,25 +227,15 @@ def key_policy(resources: Resources) -> Iterator[Check]:
     for key in resources.made(KEY):
         if not statements(key):
             yield holds(key, "policy", lambda _: False, "a policy")
-        yield from _every(key, lambda each: each.get("Principal") not in _EVERYBODY, "a named principal")
+        yield from every_allow(key, lambda each: each.get("Principal") not in EVERYBODY, "a named principal")
 
 
 @rule("AWS-18", "Grants name their actions and resources", "FSBP KMS.1, FSBP KMS.2, CKV_AWS_63")
 def grants(resources: Resources) -> Iterator[Check]:
     for record in resources.of(POLICY, *IAM_POLICIES):
-        yield from _every(record, lambda each: _named(each, whole="*"), "named actions on named resources")
+        yield from every_allow(record, lambda each: is_named(each, whole="*"), "named actions on named resources")
     for key in resources.made(KEY):  # there "*" is the key itself, and the account's own root administers it
-        yield from _every(key, lambda each: _is_account(each) or _named(each, whole=None), "named actions")
-
-
-def _named(statement: dict[str, Any], *, whole: str | None) -> bool:
-    actions, resources = _listed(statement.get("Action")), _listed(statement.get("Resource"))
-    return bool(actions) and not any("*" in action for action in actions) and whole not in resources
-
-
-def _is_account(statement: dict[str, Any]) -> bool:
-    principal = statement.get("Principal")
-    return isinstance(principal, dict) and str(principal.get("AWS", "")).endswith(":root")
+        yield from every_allow(key, lambda each: is_account(each) or is_named(each, whole=None), "named actions")
 
 
 @rule("AWS-19", "Names can not be guessed by others, and fit into certificates", "prowler shadow-resource, TR AWS-0320")
