@@ -6,8 +6,15 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from runtime.drivers._s3_errors import classify, detail
 from runtime.drivers._s3_signing import Credentials
-from runtime.errors import UnauthenticatedError
+from runtime.errors import (
+    ConfigError,
+    RateLimitedError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+    UnauthenticatedError,
+)
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -18,6 +25,12 @@ _EARLY: Final = timedelta(minutes=5)
 
 _UNDATED: Final = timedelta(minutes=15)
 """How long credentials of the chain that tell no end are used before the chain is asked again."""
+
+
+_HINT: Final = "set AWS_ACCESS_KEY_ID, AWS_PROFILE or a role; or the keys of the backend"
+
+_PASSING: Final = (ConfigError, RateLimitedError, StorageTimeoutError, StorageUnavailableError)
+"""Kinds of an error on the way to credentials that say more than that there are none."""
 
 
 class CredentialSource:
@@ -71,18 +84,24 @@ class CredentialSource:
         }
 
     async def _ask(self) -> Credentials:
-        if self._chain is None:
-            # half a second and 30 MB that a backend with keys of its own never pays
-            from aiobotocore.session import get_session  # noqa: PLC0415
+        # half a second and 30 MB that a backend with keys of its own never pays
+        from aiobotocore.session import get_session  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-            self._chain = await get_session().get_credentials()
-        if self._chain is None:
-            raise UnauthenticatedError(
-                "no AWS credentials found",
-                hint="set AWS_ACCESS_KEY_ID, AWS_PROFILE or a role; or the keys of the backend",
-            )
-        frozen = await self._chain.get_frozen_credentials()
+        try:
+            if self._chain is None:
+                self._chain = await get_session().get_credentials()
+            frozen = await self._chain.get_frozen_credentials() if self._chain else None
+        except (BotoCoreError, ClientError, OSError) as exc:  # OSError: a token file that is missing
+            if classify(exc) in _PASSING:
+                raise
+            why = detail(exc) or type(exc).__name__
+            raise UnauthenticatedError(f"the AWS default chain gave no credentials: {why}", hint=_HINT) from exc
+        if frozen is None:
+            raise UnauthenticatedError("no AWS credentials found", hint=_HINT)
         ends: datetime | None = getattr(self._chain, "_expiry_time", None)  # no public name gives it
+        if ends is not None:
+            ends = ends.astimezone(UTC)  # botocore's is aware in a type of its own, which obstore refuses
         self._fresh_until = ends - _EARLY if ends else datetime.now(UTC) + _UNDATED
         self._current = Credentials(frozen.access_key, frozen.secret_key, frozen.token, ends)
         return self._current
