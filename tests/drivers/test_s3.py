@@ -68,6 +68,10 @@ class TestMoto(OnS3):
         "test_if_match_holds_for_uploads_in_parts",
         reason="moto's CompleteMultipartUpload ignores If-Match (run with boto3: 200 for an etag that never was)",
     )
+    test_sweep_spares_what_was_begun_today = excused(
+        "test_sweep_spares_what_was_begun_today",
+        reason="moto says of every upload that it was begun on 2010-11-10 (moto/s3/responses.py: a literal)",
+    )
 
 
 class TestMiniStack(OnS3):
