@@ -50,6 +50,8 @@ def document(spec: StorageSpec, context: Context) -> StorageDocument:
     values = {"default_driver": first.driver, "backends": backends}
     if spec.service.model_fields_set:
         values["service"] = spec.service
+    if spec.kv:
+        values["kv"] = tuple(store.entry(context) for store in spec.kv)
     storage = StorageConfig(**values)
     return StorageDocument(project=context.stack.project, stack=context.stack.name, storage=storage)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pulumi
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from infra.backend import BackendSpec
 from infra.fields import PublicUrl
@@ -28,6 +28,7 @@ class Spec(BackendSpec):
         root_dir: The directory. A relative one is below the project and made there by the program; an absolute one
             is on the machines where the application runs, and the program leaves it alone.
         base_url: Where the application serves it; on this machine when it is left out.
+        shared: Whether it is on a volume that every instance of the application mounts.
     """
 
     cannot = {  # noqa: RUF012 - a ClassVar of the base
@@ -46,6 +47,7 @@ class Spec(BackendSpec):
     driver: Literal["local"]
     root_dir: str = Field(default="./storage", min_length=1)
     base_url: PublicUrl | None = None
+    shared: StrictBool = False
 
     def problems(self, context: Context) -> Iterator[Problem]:
         """A directory outside of the project."""
@@ -86,5 +88,7 @@ def make_directory(path: Path) -> None:
 
 def entry(spec: Spec, context: Context) -> NamedStorageConfig:  # noqa: ARG001 - every driver's entry has both
     """The backend as the contract has it."""
-    served = {"base_url": spec.base_url} if spec.base_url else {}
-    return spec.named(StorageLocalConfig(root_dir=spec.root_dir, **served))
+    more: dict[str, Any] = {"base_url": spec.base_url} if spec.base_url else {}
+    if spec.shared:
+        more["shared"] = True
+    return spec.named(StorageLocalConfig(root_dir=spec.root_dir, **more))

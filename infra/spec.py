@@ -18,6 +18,8 @@ from infra.checks import backend_problems, exemption_problems, spec_problems
 from infra.context import Context
 from infra.endpoints import problems as emulator_problems
 from infra.fields import Tags
+from infra.kv import KVSpec
+from infra.kv import read as read_kv
 from infra.problems import problems_of
 from infra.stack import KEYS
 from runtime.config import DRIVERS, StorageOperationConfig
@@ -47,6 +49,7 @@ class StorageSpec(Model):
         tags: Owner tags of every resource whose service has tags.
         service: Limits on uploads, for the application.
         backends: The named backends, sorted by name: Pulumi hands mappings over in an order of its own.
+        kv: The named key-value stores, sorted by name.
         exemptions: Security rules that a backend does not keep, with the reason and until when.
     """
 
@@ -54,6 +57,7 @@ class StorageSpec(Model):
     tags: Tags = Field(default_factory=dict)
     service: StorageOperationConfig = StorageOperationConfig()
     backends: tuple[BackendSpec, ...] = ()
+    kv: tuple[KVSpec, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
 
 
@@ -94,7 +98,7 @@ def context_of(stack: Stack, spec: StorageSpec) -> Context:
 
 
 def _load(stack: Stack, document: Mapping[str, Any], problems: list[Problem]) -> StorageSpec:
-    header = {key: value for key, value in document.items() if key != "backends"}
+    header = {key: value for key, value in document.items() if key not in {"backends", "kv"}}
     head, found = _validated(StorageSpec, header, ROOT, None)
     problems += found
     spec = head or StorageSpec()
@@ -102,7 +106,9 @@ def _load(stack: Stack, document: Mapping[str, Any], problems: list[Problem]) ->
     profile = spec.profile if header.get("profile", spec.profile) == spec.profile else None
     backends, found = _backends(stack, spec, profile, document.get("backends"))
     problems += [*found, *spec_problems(backends, ROOT), *exemption_problems(spec.exemptions, document, ROOT)]
-    return spec.model_copy(update={"backends": tuple(sorted(backends, key=lambda backend: backend.name))})
+    kv, found = read_kv(document.get("kv"), f"{ROOT}.kv", Context(stack, profile, spec.tags) if profile else None)
+    problems += found
+    return spec.model_copy(update={"backends": tuple(sorted(backends, key=lambda backend: backend.name)), "kv": kv})
 
 
 def _backends(
