@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from infra.cli import contract  # noqa: F401 - its commands join the group `config` when it is loaded
 from infra.cli.check import check
 from infra.cli.deploy import destroy, preview, up
 from infra.cli.emulators import emulators

@@ -55,19 +55,20 @@ def check(
         raise typer.Exit(1)
 
 
-def print_report(report: Report) -> None:
-    """What failed, what is exempt, and how many rules hold."""
+def print_report(report: Report, *, errors: bool = False) -> None:
+    """What failed, what is exempt, and how many rules hold; with *errors* on standard error."""
     from infra.cli import output
     from infra.policy import Status
 
+    console = output.err if errors else output.out
     for verdict in report.verdicts:
         if verdict.status is not Status.PASSED:
             for line in _lines(verdict):
-                output.out.print(line)
+                console.print(line)
     for needless in report.needless:
-        output.out.print(f"note    the exemption of {needless} is not needed any more")
+        console.print(f"note    the exemption of {needless} is not needed any more")
     counts = ", ".join(f"{count} {status}" for status, count in sorted(report.counts().items()))
-    output.out.print(f"[bold]{report.stack}[/] ({report.profile}): {counts}")
+    console.print(f"[bold]{report.stack}[/] ({report.profile}): {counts}")
 
 
 def _lines(verdict: Verdict) -> list[str]:

@@ -1,0 +1,125 @@
+"""What a new contract changes for an application that runs with the old one.
+
+Breaking is what such an application notices: a backend, a grant or a capability that is gone, objects that are looked
+for elsewhere. Everything else is safe to deploy in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from runtime.config import is_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+HIDDEN: Final = "**********"
+
+_PLACES: Final = frozenset({
+    "account_name", "bucket", "container", "default_driver", "driver", "endpoint_url", "prefix", "primary",
+    "project_id", "public_url", "region", "root_dir",
+})  # fmt: skip
+"""Keys that say where objects are, or which backend is meant."""
+
+_NAMED: Final = {"backends": "name", "grants": "to", "kv": "name"}
+"""Lists whose entries have names, and the key that holds it."""
+
+_PROMISES: Final = frozenset({"access", "capabilities", "cors", "public", "versioning"})
+"""What an application may rely on: more of it is safe, less is not."""
+
+
+class Kind(StrEnum):
+    """What happens to one value."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED_SAFE = "changed-safe"
+    CHANGED_BREAKING = "changed-breaking"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two contracts.
+
+    Attributes:
+        kind: What happens.
+        path: ``backends.avatars.s3.bucket``; entries of lists by their name.
+        before: The old value; None when there was none.
+        after: The new value; None when there is none.
+        breaking: Whether an application that runs with the old contract notices.
+    """
+
+    kind: Kind
+    path: str
+    before: Any
+    after: Any
+    breaking: bool
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """The differences between the ``storage`` of two contracts, in the order of their paths.
+
+    Args:
+        before: The contract that was emitted last.
+        after: The one that the spec stands for now.
+    """
+    found = sorted(_between(before, after, ()), key=lambda change: change.path)
+    # where there was no contract, no application runs with it
+    return found if before else [replace(change, kind=Kind.ADDED, breaking=False) for change in found]
+
+
+def _between(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[Change]:
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            yield from _between(before.get(key), after.get(key), (*path, str(key)))
+    elif path and path[-1] in _NAMED and _is_list(before) and _is_list(after):
+        name = _NAMED[path[-1]]
+        yield from _between({e[name]: e for e in before or ()}, {e[name]: e for e in after or ()}, path)
+    else:
+        yield _change(before, after, path)
+
+
+def _is_list(value: Any) -> bool:
+    return value is None or isinstance(value, list)
+
+
+def _change(before: Any, after: Any, path: tuple[str, ...]) -> Change:
+    breaking = _breaks(before, after, path)
+    if before is None:
+        kind = Kind.ADDED
+    elif after is None:
+        kind = Kind.REMOVED
+    else:
+        kind = Kind.CHANGED_BREAKING if breaking else Kind.CHANGED_SAFE
+    if is_secret(path[-1]):
+        before, after = (None if value is None else HIDDEN for value in (before, after))
+    return Change(kind, ".".join(path), before, after, breaking)
+
+
+def _breaks(before: Any, after: Any, path: tuple[str, ...]) -> bool:
+    *above, last = path
+    if above and above[-1] in _NAMED:  # a backend or a grant as a whole
+        return after is None
+    if last in _PLACES:
+        # a domain that is added serves what was there before
+        return before is not None or last != "public_url"
+    if last in _PROMISES:
+        return _less(before, after)
+    return "service" in path and _tighter(before, after)
+
+
+def _tighter(before: Any, after: Any) -> bool:
+    """Whether a limit on uploads lets in less than before."""
+    if before is None or after is None:
+        return after is not None
+    return bool(after < before) if isinstance(after, int | float) else _less(before, after)
+
+
+def _less(before: Any, after: Any) -> bool:
+    if isinstance(before, list):
+        return any(item not in (after or ()) for item in before)
+    return bool(before) and not after
