@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from runtime.drivers._s3_requests import CONNECT_SECONDS
 
@@ -70,7 +70,8 @@ def _make(backend: NamedStorageConfig, address: Address) -> Any:
     if settings.access_key is not None and settings.secret_key is not None:
         keys["aws_access_key_id"] = settings.access_key.get_secret_value()
         keys["aws_secret_access_key"] = settings.secret_key.get_secret_value()
-    checksums = "when_required" if address.custom else "when_supported"  # R2 and compatibles refuse what is new
+    # R2 and compatibles refuse what is new
+    checksums: Literal["when_required", "when_supported"] = "when_required" if address.custom else "when_supported"
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "virtual" if address.virtual else "path"},
@@ -79,7 +80,7 @@ def _make(backend: NamedStorageConfig, address: Address) -> Any:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=backend.limits.attempt_timeout,
         retries={"mode": "standard", "total_max_attempts": backend.retry.attempts},
-        ignore_configured_endpoint_urls=True,
+        ignore_configured_endpoint_urls=True,  # type: ignore[call-arg] # botocore has it, its stubs do not
     )
     return aioboto3.Session().client(
         "s3", config=config, endpoint_url=settings.endpoint_url, region_name=settings.region, **keys

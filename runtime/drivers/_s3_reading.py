@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import obstore
 
 from runtime.driver import ObjectReader
 from runtime.drivers._s3_errors import OBSTORE_ERRORS, from_obstore
@@ -13,8 +15,23 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientResponse
     from obstore import GetResult
+    from obstore.store import S3Store
 
+    from runtime.driver import ByteRange
     from runtime.models import FileInfo
+
+ENDLESS: Final = 1 << 43
+"""More bytes than an object can have; a range that is longer than its object ends with it."""
+
+
+async def read_content(store: S3Store, path: str, byte_range: ByteRange | None) -> bytes:
+    """The bytes of an object or a range, in one step of the event loop, where a `GetResult` needs two.
+
+    A quarter of a small read's processor time. It is always a range, as only obstore's ranges are read so.
+    """
+    start, end = byte_range or (0, None)
+    length = ENDLESS if end is None else end - start
+    return (await obstore.get_range_async(store, path, start=start, length=length)).to_bytes()
 
 
 class NoBytes(ObjectReader):
@@ -27,8 +44,9 @@ class NoBytes(ObjectReader):
         return b""
 
     async def chunks(self, size_hint: int) -> AsyncIterator[bytes]:
-        return
-        yield b""
+        nothing: tuple[bytes, ...] = ()
+        for piece in nothing:
+            yield piece
 
 
 class ObstoreReader(ObjectReader):
@@ -38,23 +56,28 @@ class ObstoreReader(ObjectReader):
 
     def __init__(self, info: FileInfo, result: GetResult) -> None:
         self.info = info
-        self._result = result
+        self._result: GetResult | None = result
 
     async def read(self) -> bytes:
         try:
-            return (await self._result.bytes_async()).to_bytes()
+            return (await self._open().bytes_async()).to_bytes()
         except OBSTORE_ERRORS as exc:
             raise from_obstore(exc) from exc
 
     async def chunks(self, size_hint: int) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._result.stream(min_chunk_size=size_hint):
+            async for chunk in self._open().stream(min_chunk_size=size_hint):
                 yield chunk
         except OBSTORE_ERRORS as exc:
             raise from_obstore(exc) from exc
 
     async def aclose(self) -> None:
         self._result = None  # the connection goes with the last reference
+
+    def _open(self) -> GetResult:
+        if self._result is None:
+            raise ValueError("this reader is closed")
+        return self._result
 
 
 class ResponseReader(ObjectReader):
