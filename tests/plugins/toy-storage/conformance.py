@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 class TestToy(BlobStoreConformance):
     @pytest.fixture
     async def store(self) -> AsyncIterator[runtime.BlobStore]:
-        # only here the test touches the plug-in itself, which is on the path of its own process only
-        from toy_storage.driver import make_box  # noqa: PLC0415 - only where it is installed
-
+        toys = import_module("toy_storage.driver")  # only here the test touches the plug-in itself
         name = f"box-{uuid4().hex[:8]}"
-        make_box(name, "brick")
+        toys.make_box(name, "brick")
         settings = {"bucket": name, "secret_key": "brick"}
         config: dict[str, Any] = {"backends": [{"name": "box", "driver": "toy", "toy": settings}]}
         async with runtime.open_storage(config) as storage:
