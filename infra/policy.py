@@ -32,9 +32,6 @@ COMPONENTS: Final = "tandem:storage:"
 WHOLE_STACK: Final = ""
 """Name of what belongs to no backend: providers, what several backends share."""
 
-_PROVIDERS: Final = {"aws": "aws", "azure-native": "azure", "cloudflare": "cloudflare", "gcp": "gcp"}
-"""Package of a type token, and the provider's name in ``tandem:emulators``."""
-
 
 class Status(StrEnum):
     """What became of a rule on a backend."""
@@ -192,15 +189,16 @@ def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.da
     """The verdict on resources that were recorded."""
     day = today or dt.datetime.now(dt.UTC).date()
     exemptions = {(each.rule, each.backend): each for each in spec.exemptions}
+    emulated = {backend.name: backend.provider in stack.emulators for backend in spec.backends}
+    emulated[WHOLE_STACK] = bool(stack.emulators)  # a stack of the clouds has no providers of its own
     applied: set[tuple[str, str]] = set()
     verdicts = []
     for resources in _backends(recording.records):
-        emulated = any(_provider(record) in stack.emulators for record in resources.records)
         for rule in RULES:
             checks = tuple(rule.examine(resources)) if spec.profile in rule.profiles else ()
             if not checks:
                 continue
-            verdict = _verdict(rule, resources.backend, checks, emulated=emulated)
+            verdict = _verdict(rule, resources.backend, checks, emulated=emulated.get(resources.backend, False))
             key = (rule.id, resources.backend)
             if verdict.status is Status.FAILED and key in exemptions:
                 applied.add(key)
@@ -238,11 +236,6 @@ def _backends(records: Sequence[Record]) -> Iterator[Resources]:
     )
     for name, found in groups.items():
         yield Resources(name, found, kinds)
-
-
-def _provider(record: Record) -> str:
-    package = record.type.removeprefix("pulumi:providers:").partition(":")[0]
-    return _PROVIDERS.get(package, "")
 
 
 def _absent(rule: Rule, profile: str) -> str:
