@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.backend import BackendSpec, Cors, Encryption, Grant, Lifecycle, LifecycleRule
+from infra.backend import BackendSpec, Cors, Encryption, Exemption, Grant, Lifecycle, LifecycleRule
 from infra.problems import keys_of
 from infra.provision import program
 from infra.recording import record
@@ -84,6 +84,7 @@ def _documented(keys: list[str]) -> list[str]:
         Lifecycle,
         LifecycleRule,
         Grant,
+        Exemption,
         TransferConfig,
         StorageOperationConfig,
     ],
