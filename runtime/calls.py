@@ -180,6 +180,9 @@ class Calls(Driver):
         reader = await self._call(self._driver.get, path, byte_range)
         return reader if self._driver.repeats else Resumed(self, path, byte_range, reader)
 
+    async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
+        return await self._call(self._driver.content, path, byte_range)
+
     async def whole(self, reader: ObjectReader) -> bytes:
         """All that *reader* gives, as one call."""
         return await (reader.read() if isinstance(reader, Resumed) else self._attempt(reader.read))

@@ -148,6 +148,13 @@ class Driver(ABC):
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
         """Begin to read one object. A range that begins behind the end gives no bytes, as an empty object does."""
 
+    async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:  # noqa: ARG002 - as above
+        """The same bytes at once, for a caller who asks for nothing else: where that is cheaper than `get`.
+
+        None says nothing but that `get` has to be asked.
+        """
+        return None
+
     @abstractmethod
     async def list_objects(
         self,

@@ -211,6 +211,16 @@ def from_obstore(error: Exception) -> ServiceError:
     return ServiceError(int(status[1]) if status else None, code, message, request_id=request_id, kind=kind)
 
 
+def behind_the_end(error: ServiceError) -> bool:
+    """Whether a range was refused because the object has no byte of it; an empty object has none of any range."""
+    return error.code == "InvalidRange" or error.status == 416  # noqa: PLR2004 - RFC 9110: range not satisfiable
+
+
+def ignored_range(error: ServiceError) -> bool:
+    """Whether the server sent the whole object where a range of it was asked for, which RFC 9110 allows."""
+    return isinstance(error.__cause__, BaseError) and "source: NotPartial" in str(error.__cause__)
+
+
 def _without_answer(error: Exception, debug: str) -> type[StorageError]:
     if isinstance(error, ObstoreUnauthenticated):  # our credential provider raised
         return UnauthenticatedError

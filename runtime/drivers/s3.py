@@ -25,10 +25,10 @@ from runtime.driver import MIB, Capabilities, DeleteFailure, Driver
 from runtime.drivers import _s3_batch, _s3_checksum, _s3_errors, _s3_headers, _s3_listing, _s3_uploads
 from runtime.drivers._s3_address import Address, carried_by_obstore, encode
 from runtime.drivers._s3_credentials import CredentialSource
-from runtime.drivers._s3_errors import OBSTORE_ERRORS, ServiceError, from_obstore
+from runtime.drivers._s3_errors import OBSTORE_ERRORS, ServiceError, behind_the_end, from_obstore, ignored_range
 from runtime.drivers._s3_multipart import Multipart, field
 from runtime.drivers._s3_raw import RawClient
-from runtime.drivers._s3_reading import NoBytes, ObstoreReader, ResponseReader
+from runtime.drivers._s3_reading import NoBytes, ObstoreReader, ResponseReader, read_content
 from runtime.drivers._s3_requests import Requests
 from runtime.drivers._s3_signing import Signer
 from runtime.drivers._s3_store import open_store
@@ -86,7 +86,7 @@ class S3Driver(Driver):
         self._multipart = Multipart(self._requests, self._sse, tags=self.capabilities.tags)
         self._raw = RawClient(backend, self._address)
         self._store: Any = None
-        self._batches = True
+        self._batches = self._ranges = True
 
     def _configured_encryption(self) -> EncryptionConfig | None:
         encryption: EncryptionConfig = self.backend.settings.encryption
@@ -118,9 +118,21 @@ class S3Driver(Driver):
         try:
             return await self._get(path, byte_range)
         except ServiceError as exc:
-            if exc.code != "InvalidRange" and exc.status != 416:  # noqa: PLR2004 - RFC 9110: range not satisfiable
+            if not behind_the_end(exc):
                 raise
         return NoBytes(await self.head(path))
+
+    async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
+        if not self._ranges or not carried_by_obstore(path):
+            return None
+        try:
+            content: bytes = await self._obstore(read_content, path, byte_range)
+        except ServiceError as exc:
+            self._ranges = not ignored_range(exc)
+            if self._ranges and not behind_the_end(exc):
+                raise
+            return None
+        return content
 
     async def _get(self, path: str, byte_range: ByteRange | None) -> ObjectReader:
         if not carried_by_obstore(path):
