@@ -70,3 +70,9 @@ def _allowed(driver: str) -> set[str]:
         for path in (ROOT / part).rglob("*.py")
         if str(path.relative_to(ROOT)).startswith(tuple(services))
     }
+
+
+def test_the_table_of_drivers_is_that_of_the_conformance_suite() -> None:
+    from tests.driver_table import in_readme, table  # noqa: PLC0415 - imports every driver's test module
+
+    assert in_readme((ROOT / "README.md").read_text()) == table(), "run: python tests/driver_table.py"

@@ -57,7 +57,9 @@ def test_the_document_is_what_the_runtimes_models_read(make_stack: MakeStack, ru
 def test_an_application_loads_the_file(make_stack: MakeStack, run: Run) -> None:
     stack = make_stack(BACKENDS)
     run(stack)
-    config = load_config(stack.contract, environ={"MEDIA_ACCESS_KEY": "id", "MEDIA_SECRET_KEY": "6f1ed002ab5595859014ebf0951522d9"})
+    config = load_config(
+        stack.contract, environ={"MEDIA_ACCESS_KEY": "id", "MEDIA_SECRET_KEY": "6f1ed002ab5595859014ebf0951522d9"}
+    )
     assert [backend.name for backend in config.named_backends()] == ["avatars", "cache", "media", "uploads"]
     assert config.backend("media").settings.secret_key.get_secret_value() == "6f1ed002ab5595859014ebf0951522d9"
 
