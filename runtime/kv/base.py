@@ -1,28 +1,27 @@
 """The portable part of every key-value store: arguments, values, expiry, life cycle and errors, once.
 
-A store adds the primitives at the end of `KVStorage`, on checked arguments and stored values. Times are whole
-milliseconds: ``ttl`` is how long from now, None for ever, 0 for already expired.
+A store adds its `runtime.kv.primitives`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from datetime import UTC, datetime
 from functools import wraps
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 import anyio
 
 from runtime.errors import StorageError, StorageTimeoutError, StorageUnavailableError
 from runtime.health import HealthCheckResult, HealthStatus
 from runtime.kv.keys import checked_key, checked_namespace, matcher, milliseconds
+from runtime.kv.primitives import MISSING, Primitives
 from runtime.kv.protocol import KVStoreProtocol
 from runtime.kv.suspicion import warn_of_secrets
-from runtime.kv.values import checked_amount, copied, decoded, encoded, same
+from runtime.kv.values import checked_amount, copied, same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from types import TracebackType
 
     from runtime.kv.protocol import TTL
@@ -30,15 +29,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
-class _Missing:
-    """No entry; another thing than an entry that holds None."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final = _Missing()
 
 _NEW, _OPEN, _CLOSED = range(3)
 
@@ -63,7 +53,7 @@ def _operation(
     return run
 
 
-class KVStorage(KVStoreProtocol):
+class KVStorage(Primitives, KVStoreProtocol):
     """Base of the stores; `runtime.kv.protocol` says what they have in common.
 
     Args:
@@ -255,86 +245,6 @@ class KVStorage(KVStoreProtocol):
             return error
         # neither the key nor the library's text: a key may be a session's secret, a text may hold a password
         return kind(f"{kind().message}: {type(error).__name__}", backend=self.name, operation=operation)
-
-    # what a store adds
-
-    def _pack(self, value: Any) -> Any:
-        return encoded(value)
-
-    def _unpack(self, stored: Any) -> Any:
-        return decoded(stored)
-
-    @abstractmethod
-    def _open(self) -> None:
-        """Make the clients; no I/O."""
-
-    @abstractmethod
-    async def _close(self) -> None:
-        """Close what `_open` made."""
-
-    @abstractmethod
-    async def _get(self, space: str, key: str) -> Any:
-        """What is stored, or `MISSING`."""
-
-    @abstractmethod
-    async def _set(self, space: str, key: str, stored: Any, ttl: int | None) -> None:
-        """Write one entry."""
-
-    @abstractmethod
-    async def _add(self, space: str, key: str, stored: Any, ttl: int | None) -> bool:
-        """Write one entry where none is."""
-
-    @abstractmethod
-    async def _swap(self, space: str, key: str, old: Any, stored: Any, ttl: int | None) -> bool:
-        """Write one entry only where *old* (or, for `MISSING`, nothing) is still stored."""
-
-    @abstractmethod
-    async def _delete(self, space: str, key: str) -> bool:
-        """Remove one entry."""
-
-    @abstractmethod
-    async def _exists(self, space: str, key: str) -> bool:
-        """Whether an entry is there."""
-
-    @abstractmethod
-    async def _touch(self, space: str, key: str, ttl: int | None) -> bool:
-        """Give an entry another expiry."""
-
-    @abstractmethod
-    async def _incr(self, space: str, key: str, amount: int, ttl: int | None) -> int:
-        """Add to a counter."""
-
-    @abstractmethod
-    async def _get_many(self, space: str, keys: Sequence[str]) -> Mapping[str, Any]:
-        """What is stored at those keys, as of one moment."""
-
-    @abstractmethod
-    async def _set_many(self, space: str, entries: Mapping[str, Any], ttl: int | None) -> None:
-        """Write at least one entry, all or none."""
-
-    @abstractmethod
-    async def _keys(self, space: str, prefix: str) -> Iterable[str]:
-        """Keys that start with *prefix*, in any order, each once."""
-
-    @abstractmethod
-    async def _clear(self, space: str | None) -> None:
-        """Remove all entries of one namespace, or of all."""
-
-    @abstractmethod
-    async def _namespaces(self) -> Iterable[str]:
-        """Namespaces that have entries, each once."""
-
-    @abstractmethod
-    async def _sweep(self) -> int:
-        """Remove expired entries."""
-
-    @abstractmethod
-    async def _check(self) -> Mapping[str, Any]:
-        """Facts for `describe`; raises when the store can not be used."""
-
-    def _error_type(self, error: Exception) -> type[StorageError] | None:  # noqa: ARG002 - a store that can fail does
-        """The class of ours that an error of the store's library is; None for a bug."""
-        return None
 
 
 def _several(keys: Iterable[str]) -> Iterable[str]:

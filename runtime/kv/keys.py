@@ -20,6 +20,7 @@ LONGEST_KEY: Final = 1024
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _LONGEST_TTL: Final = timedelta.max.total_seconds()
+_COMMON_TTL: Final = 10**9  # seconds; what is longer is looked at more closely
 _WILD: Final = re.compile(r"[*?\[]")
 
 
@@ -53,6 +54,8 @@ def milliseconds(ttl: TTL) -> int | None:
     """A length of time in whole milliseconds, rounded up and at least 0; None stays None."""
     if ttl is None:
         return None
+    if type(ttl) is int and 0 < ttl < _COMMON_TTL:
+        return ttl * 1000
     if isinstance(ttl, timedelta):
         return max(ttl // _MILLISECOND + bool(ttl % _MILLISECOND), 0)
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):

@@ -24,7 +24,8 @@ from runtime.errors import (
     StorageUnavailableError,
 )
 from runtime.kv._sqlite import SWEEP, Worker, connect, near
-from runtime.kv.base import MISSING, KVStorage
+from runtime.kv.base import KVStorage
+from runtime.kv.primitives import MISSING
 from runtime.kv.values import counted, decoded, encoded
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ _IN_ONE: Final = 500
 """Keys that one statement asks for."""
 
 SLOW_SECONDS: Final = 0.02  # longer than another thread keeps the interpreter
-SLOW_AGAIN_SECONDS: Final = 2.0
-"""When reading one entry held the event loop up for `SLOW_SECONDS`, threads read for so long."""
+SLOW_REST: Final = 20
+"""When reading one entry held the event loop up for `SLOW_SECONDS`, threads read for so many times as long."""
 
 _inherited: list[Connection | None] = []
 """Connections of a parent process."""
@@ -163,8 +164,8 @@ class LocalStorage(KVStorage):
         except sqlite3.Error:  # busy with a recovery, or worse: the thread waits for it, or finds the same error
             self._drop_near()
             return None
-        if (end := time.perf_counter()) - begin > SLOW_SECONDS:
-            self._near_again = end + SLOW_AGAIN_SECONDS
+        if (taken := (end := time.perf_counter()) - begin) > SLOW_SECONDS:
+            self._near_again = end + taken * SLOW_REST
         return rows
 
     def _drop_near(self) -> None:

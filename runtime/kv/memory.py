@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runtime.kv.base import MISSING, KVStorage
+from runtime.kv.base import KVStorage
+from runtime.kv.primitives import MISSING
 from runtime.kv.values import counted, packed, unpacked
 
 if TYPE_CHECKING:
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from runtime.config import NamedKVConfig
 
 
-class _Entry(NamedTuple):
-    value: Any
-    expires: int | None
+_Entry: TypeAlias = tuple[Any, int | None]
+"""What is stored, and when it expires."""
 
 
 class InMemoryKVStorage(KVStorage):
@@ -55,7 +55,7 @@ class InMemoryKVStorage(KVStorage):
 
     async def _get(self, space: str, key: str) -> Any:
         entry = self._alive(space, key)
-        return MISSING if entry is None else entry.value
+        return MISSING if entry is None else entry[0]
 
     async def _set(self, space: str, key: str, stored: Any, ttl: int | None) -> None:
         self._put(space, key, stored, ttl)
@@ -68,7 +68,7 @@ class InMemoryKVStorage(KVStorage):
 
     async def _swap(self, space: str, key: str, old: Any, stored: Any, ttl: int | None) -> bool:
         entry = self._alive(space, key)
-        if (MISSING if entry is None else entry.value) is not old:
+        if (MISSING if entry is None else entry[0]) is not old:
             return False
         self._put(space, key, stored, ttl)
         return True
@@ -85,7 +85,7 @@ class InMemoryKVStorage(KVStorage):
         entry = self._alive(space, key)
         if entry is None:
             return False
-        self._put(space, key, entry.value, ttl)
+        self._put(space, key, entry[0], ttl)
         return True
 
     async def _incr(self, space: str, key: str, amount: int, ttl: int | None) -> int:
@@ -93,12 +93,12 @@ class InMemoryKVStorage(KVStorage):
         if entry is None:
             self._put(space, key, amount, ttl)
             return amount
-        total = counted(entry.value, amount)
-        self._spaces[space][key] = _Entry(total, entry.expires)
+        total = counted(entry[0], amount)
+        self._spaces[space][key] = (total, entry[1])
         return total
 
     async def _get_many(self, space: str, keys: Sequence[str]) -> Mapping[str, Any]:
-        return {key: entry.value for key in keys if (entry := self._alive(space, key)) is not None}
+        return {key: entry[0] for key in keys if (entry := self._alive(space, key)) is not None}
 
     async def _set_many(self, space: str, entries: Mapping[str, Any], ttl: int | None) -> None:
         for key, stored in entries.items():
@@ -134,7 +134,7 @@ class InMemoryKVStorage(KVStorage):
         entries = self._spaces.get(space)
         if entries is None or (entry := entries.get(key)) is None:
             return None
-        if entry.expires is not None and entry.expires <= self._now():
+        if entry[1] is not None and entry[1] <= self._now():
             self._drop(space, key)
             return None
         return entry
@@ -143,10 +143,14 @@ class InMemoryKVStorage(KVStorage):
         expires = None
         if ttl is not None:
             now = self._now()
-            self._free(now, most=2)  # two for each that comes: it never falls behind
+            if self._expiries and self._expiries[0][0] <= now:
+                self._free(now, most=2)  # two for each that comes: it never falls behind
             expires = now + ttl
             heappush(self._expiries, (expires, space, key))
-        self._spaces.setdefault(space, {})[key] = _Entry(stored, expires)
+        entries = self._spaces.get(space)
+        if entries is None:
+            entries = self._spaces[space] = {}
+        entries[key] = (stored, expires)
         if len(self._expiries) > self._most_expiries:
             self._forget_changed()
 
@@ -160,7 +164,7 @@ class InMemoryKVStorage(KVStorage):
         while self._expiries and self._expiries[0][0] <= now and most != 0:
             _, space, key = heappop(self._expiries)
             entry = self._spaces.get(space, {}).get(key)
-            if entry is not None and entry.expires is not None and entry.expires <= now:
+            if entry is not None and entry[1] is not None and entry[1] <= now:
                 self._drop(space, key)
                 freed += 1
             if most is not None:
@@ -170,10 +174,10 @@ class InMemoryKVStorage(KVStorage):
     def _forget_changed(self) -> None:
         """Leave only true expiries in the heap: an entry that is written again and again adds one each time."""
         self._expiries = [
-            (entry.expires, space, key)
+            (expires, space, key)
             for space, entries in self._spaces.items()
-            for key, entry in entries.items()
-            if entry.expires is not None
+            for key, (_, expires) in entries.items()
+            if expires is not None
         ]
         heapify(self._expiries)
         self._most_expiries = 64 + 4 * len(self._expiries)

@@ -25,7 +25,8 @@ from runtime.errors import (
     UnauthenticatedError,
 )
 from runtime.extras import install_command
-from runtime.kv.base import MISSING, KVStorage
+from runtime.kv.base import KVStorage
+from runtime.kv.primitives import MISSING
 from runtime.kv.values import not_a_counter
 
 if TYPE_CHECKING:

@@ -34,6 +34,9 @@ _SHAPES: Final = (
 _SHORTEST: Final = 20
 """Characters that every credential of `_SHAPES` has at least."""
 
+_FORM: Final = "a value has the form of a credential"
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
+
 _named: dict[str, bool] = {}
 _MOST_NAMES: Final = 1024
 
@@ -52,19 +55,32 @@ def secret_in(key: str, value: Any) -> str | None:
 
 def _inside(value: Any) -> str | None:
     if isinstance(value, str):
-        if len(value) >= _SHORTEST and value.startswith(_SHAPES) and (" " not in value or value[0] == "-"):
-            return "a value has the form of a credential"
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if not item or isinstance(item, int | float):
-                continue
-            if isinstance(item, str) and (_named.get(name) or (name not in _named and _looks(name))):
-                return f"the field {name!r}"
+        return _FORM if len(value) >= _SHORTEST and _shaped(value) else None
+    if isinstance(value, dict):
+        return _in_fields(value)
+    if isinstance(value, list):
+        for item in value:
             if found := _inside(item):
                 return found
-    elif isinstance(value, list):
-        return next((found for item in value if (found := _inside(item))), None)
     return None
+
+
+def _in_fields(fields: dict[Any, Any]) -> str | None:
+    for name, item in fields.items():
+        kind = type(item)
+        if kind is str:
+            looks = _named.get(name)
+            if item and (_looks(name) if looks is None else looks):
+                return f"the field {name!r}"
+            if len(item) >= _SHORTEST and _shaped(item):
+                return _FORM
+        elif kind not in _NUMBERS and (found := _inside(item)):
+            return found
+    return None
+
+
+def _shaped(text: str) -> bool:
+    return text.startswith(_SHAPES) and (" " not in text or text[0] == "-")
 
 
 def _looks(name: str) -> bool:

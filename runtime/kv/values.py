@@ -22,6 +22,7 @@ _DEEPEST: Final = 100
 _LARGEST_INT: Final = 1 << 14_000  # a little less than the 4,300 digits that Python itself reads
 _LONGEST_ESCAPE: Final = 12  # bytes of JSON that a byte of `packed` can stand for at most
 _WITHOUT_REFERENCES: Final = 2  # format of marshal that writes a text as often as it occurs, as JSON does
+_SHOWN: Final = 10  # levels of a place that a message names
 _PLAIN: Final = frozenset({str, bool, type(None)})
 _HINTS: Final = (
     (("datetime", "date", "time"), "store its isoformat()"),
@@ -32,6 +33,16 @@ _HINTS: Final = (
 )
 
 
+class _RefusedError(Exception):
+    """What is wrong with a part of a value; who holds the part adds where it is."""
+
+    def __init__(self, problem: str, hint: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+        self.where: list[Any] = []
+
+
 def copied(value: Any) -> Any:
     """A copy of *value* that shares nothing with it, of plain types only.
 
@@ -39,44 +50,77 @@ def copied(value: Any) -> Any:
         InvalidValueError: JSON can not hold it; says where and what to do, never the value.
     """
     kind = type(value)
-    return value if kind in _PLAIN else _copied(value, kind, (), 0)
+    if kind in _PLAIN:
+        return value
+    try:
+        return _copied(value, kind, 0)
+    except _RefusedError as exc:
+        # what is in a mapping's key may be data: only short, printable ones are repeated
+        path = "".join(f"[{_shown(part)}]" for part in reversed(exc.where[-_SHOWN:]))
+        raise InvalidValueError(f"value{path} {exc.problem}", hint=exc.hint) from None
 
 
-def _copied(value: Any, kind: type, where: tuple[Any, ...], depth: int) -> Any:
+def _copied(value: Any, kind: type, depth: int) -> Any:
     if kind is dict or isinstance(value, dict):
-        _check_depth(depth, where)
-        result = {}
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise _refused(where, f"has a key that is {_a(key)}, and JSON's keys are text")
-            inner = type(item)
-            name = key if type(key) is str else str.__str__(key)
-            small = inner is int and -COUNTER_LIMIT < item < COUNTER_LIMIT
-            result[name] = item if small or inner in _PLAIN else _copied(item, inner, (*where, key), depth + 1)
-        return result
+        return _copied_dict(value, depth)
     if kind is list or isinstance(value, list):
-        _check_depth(depth, where)
-        return [
-            item if type(item) in _PLAIN else _copied(item, type(item), (*where, index), depth + 1)
-            for index, item in enumerate(value)
-        ]
-    return _number_or_text(value, where)
+        return _copied_list(value, depth)
+    return _number_or_text(value)
 
 
-def _number_or_text(value: Any, where: tuple[Any, ...]) -> Any:
+def _copied_dict(value: dict[Any, Any], depth: int) -> dict[str, Any]:
+    if depth >= _DEEPEST:
+        raise _too_deep()
+    result = {}
+    key: Any = None
+    try:
+        for key, item in value.items():
+            if type(key) is not str and not isinstance(key, str):
+                break
+            kind = type(item)
+            if kind not in _PLAIN and (kind is not int or not -COUNTER_LIMIT < item < COUNTER_LIMIT):
+                item = _copied(item, kind, depth + 1)  # noqa: PLW2901 - its copy
+            result[key if type(key) is str else str.__str__(key)] = item
+        else:
+            return result
+    except _RefusedError as exc:
+        exc.where.append(key)
+        raise
+    raise _RefusedError(f"has a key that is {_a(key)}, and JSON's keys are text")
+
+
+def _copied_list(value: list[Any], depth: int) -> list[Any]:
+    if depth >= _DEEPEST:
+        raise _too_deep()
+    result = []
+    try:
+        for item in value:
+            kind = type(item)
+            result.append(item if kind in _PLAIN else _copied(item, kind, depth + 1))
+    except _RefusedError as exc:
+        exc.where.append(len(result))
+        raise
+    return result
+
+
+def _number_or_text(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         if not -_LARGEST_INT < value < _LARGEST_INT:
-            raise _refused(where, "is a number of over 4,000 digits")
+            raise _RefusedError("is a number of over 4,000 digits")
         return int.__int__(value)
     if isinstance(value, float):
         if not isfinite(value):
-            raise _refused(where, "is infinite or not a number, which JSON has no form for")
+            raise _RefusedError("is infinite or not a number, which JSON has no form for")
         return float.__float__(value)
     if isinstance(value, str):
         return str.__str__(value)
     name = type(value).__name__
     hint = next((hint for names, hint in _HINTS if name in names), None)
-    raise _refused(where, f"is {_a(value)}, which JSON can not hold", hint)
+    raise _RefusedError(f"is {_a(value)}, which JSON can not hold", hint)
+
+
+def _too_deep() -> _RefusedError:
+    return _RefusedError(f"is nested over {_DEEPEST} levels deep, or holds itself")
 
 
 def encoded(value: Any) -> str:
@@ -159,17 +203,6 @@ def checked_amount(amount: int) -> int:
 def not_a_counter() -> InvalidValueError:
     """The error for what can not be counted on."""
     return InvalidValueError("what is stored is no whole number, or the sum would need more than 64 bits")
-
-
-def _check_depth(depth: int, where: tuple[Any, ...]) -> None:
-    if depth >= _DEEPEST:
-        raise _refused(where[:3], f"is nested over {_DEEPEST} levels deep, or holds itself")
-
-
-def _refused(where: tuple[Any, ...], problem: str, hint: str | None = None) -> InvalidValueError:
-    # what is in a mapping's key may be data: only short, printable ones are repeated
-    path = "".join(f"[{_shown(part)}]" for part in where)
-    return InvalidValueError(f"value{path} {problem}", hint=hint)
 
 
 def _shown(part: Any) -> str:

@@ -164,7 +164,7 @@ class FakeKVStore(InMemoryKVStorage):
         self.assert_exists(key, namespace)
         entry = self._alive(namespace or "", key)
         assert entry is not None
-        found = self._unpack(entry.value)
+        found = self._unpack(entry[0])
         assert found == value, f"{self.name}/{key} holds {found!r}, not {value!r}"
 
 
