@@ -146,9 +146,8 @@ async def _delete_batch(client: Client, job: Job) -> int:
 
 
 async def _pieces(size: int) -> AsyncIterator[bytes]:
-    piece = b"x" * MIB
     for _ in range(size // MIB):
-        yield piece
+        yield b"x" * MIB  # each one new, as from a network: one that is sent again and again is kept in memory once
 
 
 async def _upload(client: Client, job: Job) -> int:
