@@ -32,11 +32,14 @@ if TYPE_CHECKING:
         AlreadyExistsError,
         ChecksumMismatchError,
         ConfigError,
+        InvalidKeyError,
         InvalidOptionError,
         InvalidPathError,
+        InvalidValueError,
         NotFoundError,
         NotModifiedError,
         NotSupportedError,
+        OperationRefusedError,
         PermissionDeniedError,
         PreconditionFailedError,
         QuotaExceededError,
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from runtime.health import HealthCheckResult, HealthStatus
     from runtime.hooks import Hook, Operation, Outcome
     from runtime.injection import Named
+    from runtime.kv.protocol import KVStoreProtocol
     from runtime.loading import load_config
     from runtime.models import (
         DeleteResult,
@@ -85,11 +89,14 @@ _HOMES = {
         "AlreadyExistsError",
         "ChecksumMismatchError",
         "ConfigError",
+        "InvalidKeyError",
         "InvalidOptionError",
         "InvalidPathError",
+        "InvalidValueError",
         "NotFoundError",
         "NotModifiedError",
         "NotSupportedError",
+        "OperationRefusedError",
         "PermissionDeniedError",
         "PreconditionFailedError",
         "QuotaExceededError",
@@ -105,6 +112,7 @@ _HOMES = {
     "health": ("HealthCheckResult", "HealthStatus"),
     "hooks": ("Hook", "Operation", "Outcome"),
     "injection": ("Named",),
+    "kv.protocol": ("KVStoreProtocol",),
     "loading": ("load_config",),
     "models": (
         "DeleteResult",
@@ -139,8 +147,11 @@ __all__ = [
     "HealthCheckResult",
     "HealthStatus",
     "Hook",
+    "InvalidKeyError",
     "InvalidOptionError",
     "InvalidPathError",
+    "InvalidValueError",
+    "KVStoreProtocol",
     "Named",
     "NamedStorageConfig",
     "NotFoundError",
@@ -148,6 +159,7 @@ __all__ = [
     "NotSupportedError",
     "ObjectPage",
     "Operation",
+    "OperationRefusedError",
     "Outcome",
     "PermissionDeniedError",
     "PreconditionFailedError",
