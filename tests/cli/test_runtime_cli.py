@@ -102,7 +102,9 @@ def test_help_names_every_exit_code(tandem: Callable[..., Result]) -> None:
         assert f"{code} {meaning}" in text
 
 
-@pytest.mark.parametrize("command", ["ls", "stat", "cat", "cp", "rm", "url", "doctor", "config show", "config schema"])
+@pytest.mark.parametrize(
+    "command", ["ls", "stat", "cat", "cp", "sync", "rm", "sweep", "url", "doctor", "config show", "config schema"]
+)
 def test_every_command_has_help_worth_reading(tandem: Callable[..., Result], command: str) -> None:
     text = done(tandem(*command.split(), "--help"))
 
