@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import anyio
 
 from runtime.calls import Calls
+from runtime.chunks import Chunks
 from runtime.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -53,7 +54,7 @@ from runtime.paths import (
     checked_prefix,
     guess_content_type,
 )
-from runtime.pieces import Cutter, too_large
+from runtime.pieces import too_large
 from runtime.protocols import BlobStoreProtocol
 from runtime.sources import FixedFile, in_memory, source_of
 from runtime.versions import check_update, demand_same, over, pause_before
@@ -516,16 +517,16 @@ class BlobStore(BlobStoreProtocol):
                 return
             guard.size = 0
             reader = await self._begin(name, wanted, if_match, if_none_match)
-            cutter, done = Cutter(), False
+            chunks, done = Chunks(), False
             try:
                 async for piece in reader.chunks(min(max(size, MIB), self._part_size)):
-                    cutter.push(piece)
-                    while (chunk := cutter.pop(size)) is not None:
-                        guard.size += len(chunk)
-                        yield bytes(chunk)
-                if rest := cutter.flush():
+                    chunks.push(piece)
+                    while (chunk := chunks.pop(size)) is not None:
+                        guard.size += size
+                        yield chunk
+                if rest := chunks.flush():
                     guard.size += len(rest)
-                    yield bytes(rest)
+                    yield rest
                 done, guard.read = True, reader.info
             finally:
                 if not done:
