@@ -24,12 +24,14 @@ from tests.bench.client import MIB, NAMES, Site, released
 from tests.bench.groups import Plan, prepare, say
 from tests.bench.report import document, facts, markdown
 from tests.bench.start import start
+from tests.bench.tables import OURS
 from tests.bench.workers import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.bench.tables import Table
+    from tests.bench.workers import Worker
 
 GROUPS: Final[dict[str, Callable[[Plan], list[Table]]]] = {
     "s3": groups.s3,
@@ -50,7 +52,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.bench", description="Compare clients of object storage.")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
-    parser.add_argument("--seconds", type=float, default=0.4, help="length of one measurement (0.4)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="length of one measurement (0.3)")
     parser.add_argument("--only", type=_names, default=tuple(GROUPS), help=f"groups: {','.join(GROUPS)}")
     parser.add_argument("--cases", type=_names, default=(), help="cases: put,get,info,list,presign,delete,upload,…")
     parser.add_argument("--clients", type=_names, default=NAMES, help=f"clients: {','.join(NAMES)}")
@@ -65,16 +67,18 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _plan(options: argparse.Namespace, site: Site, directory: Path, ram: Path | None) -> Plan:
+def _plan(options: argparse.Namespace, site: Site, seeder: Worker, directory: Path, ram: Path | None) -> Plan:
     return Plan(
         clients=tuple(name for name in NAMES if name in options.clients and released(name)),
         rounds=options.rounds,
         seconds=0.01 if options.quick else options.seconds,
         listed=1001 if options.quick else 5000,
         large=_SMALLEST if options.quick else 64 * MIB,
+        slow=_SMALLEST if options.quick else 32 * MIB,
         huge=2 * _SMALLEST if options.quick else 256 * MIB,
         cases=frozenset(options.cases),
         site=site,
+        seeder=seeder,
         directory=ram if options.quick and ram else directory,  # a disk may take seconds for all the fsyncs
         ram=ram,
     )
@@ -88,11 +92,10 @@ def _measured(options: argparse.Namespace) -> list[Table]:
             ram = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-bench-", dir=RAM_DISK)))
         server = stack.enter_context(start_server(options.server, (ram or directory) / "server"))
         site = Site(server.url, "bench", server.region, server.access_key, server.secret_key)
-        plan = _plan(options, site, directory, ram)
-        with workers([("aiobotocore", site)]) as makers:
-            makers["aiobotocore"].make_bucket()
-        with workers([("tandem", site)]) as seeders:
-            prepare(plan, seeders["tandem"], {plan.large, plan.huge})
+        seeder = stack.enter_context(workers([(OURS, site)]))[OURS]
+        plan = _plan(options, site, seeder, directory, ram)
+        seeder.make_bucket()
+        prepare(plan, seeder, {plan.large, plan.slow, plan.huge})
         found: list[Table] = []
         for name, group in GROUPS.items():
             if name in options.only:

@@ -40,9 +40,11 @@ class Plan:
         seconds: How long one measurement shall take.
         listed: Objects to list.
         large: Bytes of the streams.
+        slow: The same on a slow network.
         huge: Bytes of the streams whose memory is measured, and of the parallel download.
         cases: Only these; all when empty.
         site: The S3 server.
+        seeder: Writes the objects that clients remove, on the S3 server.
         directory: Where files may be written, on a disk.
         ram: The same in memory, where there is such a place.
     """
@@ -52,9 +54,11 @@ class Plan:
     seconds: float
     listed: int
     large: int
+    slow: int
     huge: int
     cases: frozenset[str]
     site: Site
+    seeder: Worker
     directory: Path
     ram: Path | None
 
@@ -68,7 +72,7 @@ class Plan:
 
     def job(self, case: str, count: int, tag: str) -> Job:
         """One measurement."""
-        size = self.huge if case == "download-to" else self.large
+        size = self.huge if case == "download-to" else self.slow if CASES[case].once else self.large
         return Job(case, count, tag, self.listed, size, self.ram or self.directory)
 
 
@@ -148,8 +152,8 @@ def tables(key: str, title: str, note: str, samples: dict[str, dict[str, list[Sa
 def s3(plan: Plan) -> list[Table]:
     """Every client on one S3 server, all at the same time, taking turns."""
     cases = plan.chosen(_S3)
-    with workers((name, plan.site) for name in plan.able("s3")) as running, workers([("tandem", plan.site)]) as seeders:
-        samples = Rounds(plan, running, seeders["tandem"]).run(cases, plan.rounds)
+    with workers((name, plan.site) for name in plan.able("s3")) as running:
+        samples = Rounds(plan, running, plan.seeder).run(cases, plan.rounds)
     note = (
         f"Objects of 4 KiB, 32 operations in flight (signing, listing and batches: one); {plan.listed:,} keys to list; "
         f"streams of {plan.large // MIB} MiB, uploaded from an iterator of 1 MiB pieces as parts of {PART // MIB} MiB, "
@@ -165,7 +169,7 @@ def slow(plan: Plan) -> list[Table]:
         samples = Rounds(plan, running).run(cases, min(plan.rounds, SLOW_ROUNDS))
     note = (
         f"The same server behind a proxy that adds {DELAY * 1000:.0f} ms to every round trip and lets each connection "
-        f"move {RATE / 1e6:.0f} MB/s. Streams of {plan.large // MIB} MiB; the parallel download has "
+        f"move {RATE / 1e6:.0f} MB/s. Streams of {plan.slow // MIB} MiB; the parallel download has "
         f"{plan.huge // MIB} MiB. More is better."
     )
     return tables("slow", "S3 over a slow network", note, samples)

@@ -67,7 +67,7 @@ class Worker:
         self._ask("warm")
 
     def make_bucket(self) -> None:
-        """Make the bucket; only aiobotocore can."""
+        """Make the bucket; only ours can."""
         self._ask("make_bucket")
 
     def close(self) -> None:

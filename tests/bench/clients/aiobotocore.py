@@ -34,10 +34,6 @@ class Aiobotocore(Client):
     async def close(self) -> None:
         await self._stack.aclose()
 
-    async def make_bucket(self) -> None:
-        """Make the bucket of the site."""
-        await self._client.create_bucket(Bucket=self.site.bucket)
-
     async def put(self, path: str, data: bytes) -> None:
         await self._client.put_object(Bucket=self.site.bucket, Key=path, Body=data)
 

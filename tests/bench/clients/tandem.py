@@ -31,6 +31,11 @@ class Tandem(Client):
     async def close(self) -> None:
         await self._stack.aclose()
 
+    async def make_bucket(self) -> None:
+        """Make the bucket of the site: a backend never does, so this is no public call."""
+        driver: Any = self._store.driver
+        await driver._requests.send("PUT")
+
     async def put(self, path: str, data: bytes) -> None:
         await self._store.upload(path, data)
 
