@@ -52,7 +52,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.bench", description="Compare clients of object storage.")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
-    parser.add_argument("--seconds", type=float, default=0.3, help="length of one measurement (0.3)")
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of one measurement (0.25)")
     parser.add_argument("--only", type=_names, default=tuple(GROUPS), help=f"groups: {','.join(GROUPS)}")
     parser.add_argument("--cases", type=_names, default=(), help="cases: put,get,info,list,presign,delete,upload,…")
     parser.add_argument("--clients", type=_names, default=NAMES, help=f"clients: {','.join(NAMES)}")

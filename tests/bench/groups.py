@@ -104,8 +104,10 @@ class Rounds:
         samples: dict[str, dict[str, list[Sample]]] = {case: {name: [] for name in self._running} for case in cases}
         for number in range(rounds):
             say(f"  round {number + 1} of {rounds}")
+            first = number % len(self._running)  # whoever comes first finds the caches of another case
+            order = [*self._running.items()][first:] + [*self._running.items()][:first]
             for case in cases:
-                for name, worker in self._running.items():
+                for name, worker in order:
                     sample = self._measure(case, worker, counts[case, name]) if counts[case, name] else None
                     if sample is not None:
                         samples[case][name].append(sample)

@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).parents[2]
 _AGAINST: Final = ("obstore", "aiobotocore")
 _HOW: Final = (
     "Written by `python -m tests.bench`; every figure is the median of the rounds (least-most). Clients take turns "
-    "within a round, and a ratio is the median of what it was in each round."
+    "within a round, another one first in each, and a ratio is the median of what it was in each round."
 )
 
 
