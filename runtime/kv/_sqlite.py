@@ -89,8 +89,9 @@ def near(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    # in this order: both are written in one transaction, so a file that is ours already has its version too
     (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if (application, version) == (APPLICATION, FORMAT):
         return
     if application == APPLICATION:
