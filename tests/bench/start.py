@@ -52,7 +52,7 @@ def _process(arguments: Sequence[str]) -> tuple[float, float]:
     _, status, used = os.wait4(process.pid, 0)
     wall = (perf_counter() - begin) * 1000
     process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here
-    # not its exit code: obstore's threads abort the interpreter at its end now and then (1 in 10, run)
+    # not its exit code: obstore's threads abort the interpreter at its end now and then (12 of 65, run)
     if told.strip() != str(len(SMALL)).encode():
         raise RuntimeError(f"{arguments[0]} could not read its first object (exit code {process.returncode})")
     return wall, (used.ru_utime + used.ru_stime) * 1000

@@ -69,7 +69,7 @@ def _targets() -> Iterator[Target]:
     yield Target("download a stream: as fast as aiobotocore", "s3", "stream", 1.0, "aiobotocore")
     for case in (*_SMALL, "upload", "stream"):
         yield Target(f"{case}: processor time of obstore", "s3-cpu", case, 1.1, "obstore", most=True)
-    for case in _SMALL:
+    for case in (*_SMALL, "delete-singly"):
         yield Target(f"{case}: four times as fast as aiobotocore", "s3", case, 4.0, "aiobotocore")
     yield Target("delete 1,000 a request: against one at a time", "s3", "delete-batch", 20.0, "/delete-singly")
     yield Target(
