@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import anyio
@@ -25,11 +24,10 @@ from runtime.errors import (
     NotSupportedError,
     PreconditionFailedError,
     StorageError,
-    StorageTimeoutError,
     StorageUnavailableError,
 )
+from runtime.examining import examine
 from runtime.files import Download, Target
-from runtime.health import HealthCheckResult, HealthStatus
 from runtime.models import DeleteResult, UploadOptions
 from runtime.multipart import send, to_the_end
 from runtime.objectfile import ObjectFile
@@ -66,6 +64,7 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig, StorageOperationConfig
     from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
+    from runtime.health import HealthCheckResult
     from runtime.hooks import Hook
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, UnfinishedUpload, Uploadable
     from runtime.paths import ObjectPath
@@ -858,25 +857,8 @@ class BlobStore(BlobStoreProtocol):
 
     async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
         """Whether the bucket answers, within *timeout* seconds. Never raises: what is wrong is in the result."""
-        begin = perf_counter()
-        facts: Mapping[str, Any] = {}
-        problem: Exception | None = None
-        try:
-            with anyio.move_on_after(timeout) as scope:
-                facts = await self.describe()
-            if scope.cancelled_caught:
-                problem = StorageTimeoutError(f"no answer within {timeout:g} s", backend=self.name)
-        except Exception as exc:  # noqa: BLE001 - an unhealthy backend is this method's answer
-            problem = exc
-        safe = str(problem) if isinstance(problem, StorageError) else "an error in the driver"
-        return HealthCheckResult(
-            component=self.name,
-            status=HealthStatus.UNHEALTHY if problem else HealthStatus.HEALTHY,
-            message=safe if problem else None,
-            error=f"{type(problem).__name__}: {safe}" if problem else None,
-            duration_ms=(perf_counter() - begin) * 1000,
-            details={"driver": self.backend.driver, **facts},
-            checked_at=datetime.now(UTC),
+        return await examine(
+            self.name, self.backend.driver, self.describe, seconds=timeout, bug="an error in the driver"
         )
 
     # what every operation shares

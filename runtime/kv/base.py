@@ -5,15 +5,11 @@ A store adds its `runtime.kv.primitives`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import wraps
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
-import anyio
-
-from runtime.errors import StorageError, StorageTimeoutError, StorageUnavailableError
-from runtime.health import HealthCheckResult, HealthStatus
+from runtime.errors import StorageError, StorageUnavailableError
+from runtime.examining import examine
 from runtime.kv.keys import checked_key, checked_namespace, matcher, milliseconds
 from runtime.kv.primitives import MISSING, Primitives
 from runtime.kv.protocol import KVStoreProtocol
@@ -24,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
     from types import TracebackType
 
+    from runtime.health import HealthCheckResult
     from runtime.kv.protocol import TTL
 
 P = ParamSpec("P")
@@ -207,26 +204,7 @@ class KVStorage(Primitives, KVStoreProtocol):
 
     async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
         """Whether the store answers, within *timeout* seconds. Never raises: what is wrong is in the result."""
-        begin = perf_counter()
-        facts: Mapping[str, Any] = {}
-        problem: Exception | None = None
-        try:
-            with anyio.move_on_after(timeout) as scope:
-                facts = await self.describe()
-            if scope.cancelled_caught:
-                problem = StorageTimeoutError(f"no answer within {timeout:g} s", backend=self.name)
-        except Exception as exc:  # noqa: BLE001 - an unhealthy store is this method's answer
-            problem = exc
-        safe = str(problem) if isinstance(problem, StorageError) else "an error in the store"
-        return HealthCheckResult(
-            component=self.name,
-            status=HealthStatus.UNHEALTHY if problem else HealthStatus.HEALTHY,
-            message=safe if problem else None,
-            error=f"{type(problem).__name__}: {safe}" if problem else None,
-            duration_ms=(perf_counter() - begin) * 1000,
-            details={"driver": self.driver, **facts},
-            checked_at=datetime.now(UTC),
-        )
+        return await examine(self.name, self.driver, self.describe, seconds=timeout, bug="an error in the store")
 
     def _demand_open(self) -> None:
         if self._state == _CLOSED:
