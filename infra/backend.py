@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from infra.fields import CacheTime, Day, Days, Header, Origin, PublicUrl, RuleId, Tags, Unique
-from runtime.config import CorsRule, ExpectConfig, GrantConfig, NamedStorageConfig, TransferConfig
+from runtime.config import (
+    CorsRule,
+    ExpectConfig,
+    GrantConfig,
+    LifecycleConfig,
+    NamedStorageConfig,
+    TransferConfig,
+)
+from runtime.config import LifecycleRule as ContractRule
 from runtime.config import Model as ContractModel
 from runtime.fields import BackendName
 
@@ -102,6 +110,15 @@ class Lifecycle(Model):
     abort_multipart_after: Days | None = None
     expire_noncurrent_after: Days | None = None
     rules: tuple[LifecycleRule, ...] = ()
+
+    def contract(self) -> LifecycleConfig:
+        """The same as the contract has it: in days, without what is not asked for."""
+        found: dict[str, Any] = {
+            "abort_multipart_days": self.abort_multipart_after and self.abort_multipart_after.days,
+            "expire_noncurrent_days": self.expire_noncurrent_after and self.expire_noncurrent_after.days,
+            "rules": tuple(ContractRule(prefix=rule.prefix, expire_days=rule.expire_after.days) for rule in self.rules),
+        }
+        return LifecycleConfig(**{key: value for key, value in found.items() if value})
 
 
 class Grant(Model):
@@ -218,18 +235,21 @@ class BackendSpec(Model):
         """Whether a customer's key encrypts."""
         return self.encryption is not None and self.encryption.customer_key
 
-    def named(self, settings: ContractModel, *, capabilities: Iterable[str] = ()) -> NamedStorageConfig:
+    def named(
+        self, settings: ContractModel, *, capabilities: Iterable[str] = (), presign_max_age: timedelta | None = None
+    ) -> NamedStorageConfig:
         """The backend as the contract has it: its driver's *settings*, and what can be relied on.
 
         Args:
             settings: The driver's model of the contract; keys that are None are left out.
             capabilities: What the driver provisions beyond what every backend's keys say.
+            presign_max_age: Age at which the bucket refuses presigned URLs.
         """
         found: dict[str, Any] = {
             "name": self.name,
             "driver": self.driver,
             self.driver: settings,
-            "expect": self._expect(capabilities),
+            "expect": self._expect(capabilities, presign_max_age),
         }
         if self.primary:
             found["primary"] = True
@@ -237,20 +257,27 @@ class BackendSpec(Model):
             found["transfer"] = self.transfer
         return NamedStorageConfig(**found)
 
-    def _expect(self, capabilities: Iterable[str]) -> ExpectConfig:
+    def _expect(self, capabilities: Iterable[str], presign_max_age: timedelta | None) -> ExpectConfig:
         declared = {
             "cors": bool(self.cors),
             "customer_key": self.customer_key,
             "public": self.public,
             "versioning": bool(self.versioning),
         }
-        return ExpectConfig(
-            versioning=bool(self.versioning),
-            public=self.public,
-            cors=tuple(rule.contract() for rule in self.cors),
-            capabilities=tuple(sorted({*capabilities, *(name for name, held in declared.items() if held)})),
-            grants=tuple(GrantConfig(to=grant.to, access=grant.access) for grant in self.grants),
-        )
+        promised: dict[str, Any] = {
+            "versioning": bool(self.versioning),
+            "public": self.public,
+            "cors": tuple(rule.contract() for rule in self.cors),
+            "lifecycle": self.lifecycle.contract() if self.lifecycle is not None else None,
+            "presign_max_age": int(presign_max_age.total_seconds()) if presign_max_age else None,
+            "capabilities": tuple(sorted({*capabilities, *(name for name, held in declared.items() if held)})),
+            "grants": tuple(GrantConfig(to=grant.to, access=grant.access) for grant in self.grants),
+        }
+        if self.existing is not None:  # what the spec does not say stays as it is, so nothing is known of it
+            promised = {key: value for key, value in promised.items() if value or key == "public"}
+            if self.versioning is False:
+                promised["versioning"] = False
+        return ExpectConfig(**{key: value for key, value in promised.items() if value is not None})
 
 
 def _lifecycle(given: Lifecycle, *, versioning: bool) -> Lifecycle:

@@ -6,6 +6,7 @@ for elsewhere. Everything else is safe to deploy in any order.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -109,7 +110,22 @@ def _breaks(before: Any, after: Any, path: tuple[str, ...]) -> bool:
         return before is not None or last != "public_url"
     if last in _PROMISES:
         return _less(before, after)
+    if "lifecycle" in path:
+        return _thrown_away_sooner(last, before, after)
+    if last == "presign_max_age":
+        return _tighter(before, after)
     return "service" in path and _tighter(before, after)
+
+
+def _thrown_away_sooner(key: str, before: Any, after: Any) -> bool:
+    """Whether a part of ``expect.lifecycle`` takes from the application what it would have had for longer."""
+    if key == "lifecycle":
+        new = after or {}
+        return bool(new.get("rules")) or "expire_noncurrent_days" in new
+    if key == "rules":
+        old = {rule["prefix"]: rule["expire_days"] for rule in before or ()}
+        return any(rule["expire_days"] < old.get(rule["prefix"], math.inf) for rule in after or ())
+    return key == "expire_noncurrent_days" and _tighter(before, after)
 
 
 def _tighter(before: Any, after: Any) -> bool:

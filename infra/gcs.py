@@ -248,7 +248,9 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     if spec.encryption is not None:
         key = (spec.encryption.kms_key_id or key_name(spec, context)) if spec.encryption.customer_key else None
         settings["encryption"] = EncryptionConfig(enabled=True, type=spec.encryption.type, kms_key_id=key)
-    capabilities = () if endpoint else ("presign",)  # no emulator gives credentials, which signatures are made with
+    capabilities = [] if endpoint else ["presign"]  # no emulator gives credentials, which signatures are made with
+    if not (spec.existing or spec.public or endpoint):  # and none knows of public access prevention
+        capabilities.append("public_blocked")
     return spec.named(StorageGCSConfig(**settings), capabilities=capabilities)
 
 

@@ -229,8 +229,9 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     settings |= {"public_url": spec.public_url, "encryption": _encryption(spec, context)}
     if endpoint is not None:
         settings |= {"endpoint_url": endpoint.url, **context.key_references(endpoint)}
-    capabilities = ["presign", "tls_only"] if _rules(spec, context).tls_only else ["presign"]
-    return spec.named(StorageS3Config(**settings), capabilities=capabilities)
+    held = {"tls_only": _rules(spec, context).tls_only, "public_blocked": not (spec.existing or spec.public)}
+    capabilities = ["presign", *(name for name, kept in held.items() if kept)]
+    return spec.named(StorageS3Config(**settings), capabilities=capabilities, presign_max_age=spec.presign_max_age)
 
 
 def bucket_name(spec: Spec, context: Context) -> str:

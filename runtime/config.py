@@ -335,6 +335,32 @@ class CorsRule(Model):
     max_age: int = Field(default=3600, ge=0)
 
 
+class LifecycleRule(Model):
+    """Objects that expire by themselves.
+
+    Attributes:
+        prefix: Start of their paths; empty for all.
+        expire_days: Age in days at which they are deleted.
+    """
+
+    prefix: str = ""
+    expire_days: int = Field(gt=0)
+
+
+class LifecycleConfig(Model):
+    """What the bucket throws away by itself.
+
+    Attributes:
+        abort_multipart_days: Age in days of an upload that nobody completed.
+        expire_noncurrent_days: Days since a version was overwritten or deleted.
+        rules: Objects that expire.
+    """
+
+    abort_multipart_days: int | None = Field(default=None, gt=0)
+    expire_noncurrent_days: int | None = Field(default=None, gt=0)
+    rules: tuple[LifecycleRule, ...] = ()
+
+
 class GrantConfig(Model):
     """What one identity may do.
 
@@ -350,10 +376,15 @@ class GrantConfig(Model):
 class ExpectConfig(Model):
     """What the application may rely on, for `tandem doctor` and for refusing early.
 
+    A key that is left out is not promised, and nothing is compared with it: an adopted bucket keeps what its spec does
+    not mention.
+
     Attributes:
         versioning: Whether overwritten and deleted objects are kept as versions.
         public: Whether anybody may read without a signature.
         cors: CORS rules of the bucket.
+        lifecycle: What the bucket throws away by itself.
+        presign_max_age: Seconds after which the bucket refuses presigned URLs, whatever their own expiry says.
         capabilities: What the backend was provisioned for.
         grants: Who may do what.
     """
@@ -361,6 +392,8 @@ class ExpectConfig(Model):
     versioning: bool = False
     public: bool = False
     cors: tuple[CorsRule, ...] = ()
+    lifecycle: LifecycleConfig | None = None
+    presign_max_age: int | None = Field(default=None, gt=0)
     capabilities: tuple[str, ...] = ()
     grants: tuple[GrantConfig, ...] = ()
 

@@ -98,7 +98,24 @@ def shape(found: list[Change]) -> list[tuple[str, str, bool]]:
             "{a: {driver: s3, versioning: false}}",
             [
                 ("changed-breaking", "backends.a.expect.capabilities", True),
+                ("removed", "backends.a.expect.lifecycle.expire_noncurrent_days", False),
                 ("changed-breaking", "backends.a.expect.versioning", True),
+            ],
+        ),
+        (
+            "{a: {driver: s3, lifecycle: {rules: [{prefix: tmp/, expire_after: 7d}]}}}",
+            "{a: {driver: s3, lifecycle: {rules: [{prefix: tmp/, expire_after: 1d}], expire_noncurrent_after: 60d}}}",
+            [
+                ("changed-safe", "backends.a.expect.lifecycle.expire_noncurrent_days", False),
+                ("changed-breaking", "backends.a.expect.lifecycle.rules", True),
+            ],
+        ),
+        (
+            "{a: {driver: s3}}",
+            "{a: {driver: s3, lifecycle: {rules: [{prefix: tmp/, expire_after: 7d}]}, presign_max_age: 1d}}",
+            [
+                ("added", "backends.a.expect.lifecycle.rules", True),
+                ("changed-breaking", "backends.a.expect.presign_max_age", True),
             ],
         ),
     ],
