@@ -6,10 +6,12 @@ for elsewhere. Everything else is safe to deploy in any order.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from runtime.config import is_secret
 
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 HIDDEN: Final = "**********"
+
+LONGEST: Final = 80
+"""Characters of a value in `Change.words`."""
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _PLACES: Final = frozenset({
     "account_name", "bucket", "container", "default_driver", "driver", "endpoint_url", "prefix", "primary",
@@ -57,6 +64,10 @@ class Change:
     before: Any
     after: Any
     breaking: bool
+
+    def words(self) -> str:
+        """What happens, in one line: ``"eu-west-1" -> "eu-west-2"``."""
+        return f"{_short(self.before)} -> {_short(self.after)}"
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
@@ -106,8 +117,9 @@ def _breaks(before: Any, after: Any, path: tuple[str, ...]) -> bool:
     if above and above[-1] in _NAMED:  # a backend or a grant as a whole
         return after is None
     if last in _PLACES:
-        # a domain that is added serves what was there before
-        return before is not None or last != "public_url"
+        # a domain that is added serves what was there before; where an emulator was, nobody answers any more
+        moved = last == "endpoint_url" and _is_loopback(before) and _is_loopback(after)
+        return not moved and (before is not None or last != "public_url")
     if last in _PROMISES:
         return _less(before, after)
     if "lifecycle" in path:
@@ -137,5 +149,27 @@ def _tighter(before: Any, after: Any) -> bool:
 
 def _less(before: Any, after: Any) -> bool:
     if isinstance(before, list):
-        return any(item not in (after or ()) for item in before)
+        return not all(any(_covers(new, old) for new in after or ()) for old in before)
     return bool(before) and not after
+
+
+def _covers(new: Any, old: Any) -> bool:
+    """Whether whoever needed *old* has it with *new*: the same word, or a CORS rule that lets as much in."""
+    if not (isinstance(new, dict) and isinstance(old, dict)):
+        return bool(new == old)
+    for key, needed in old.items():
+        there = new.get(key) or ()
+        if isinstance(needed, list) and "*" not in there and not set(needed) <= set(there):
+            return False
+    return True  # how long a browser remembers the answer is nobody's promise
+
+
+def _is_loopback(url: Any) -> bool:
+    return isinstance(url, str) and urlsplit(url).hostname in _LOOPBACK
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -71,8 +71,8 @@ class Project:
     def python(self, script: str, **environment: str) -> Any:
         return json.loads(self._run([sys.executable, "-c", script], 0, environment))
 
-    def up(self) -> dict[str, Any]:
-        report: dict[str, Any] = json.loads(self.run("up", "-s", "dev", "--yes", "--json"))
+    def up(self, *words: str) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(self.run("up", "-s", "dev", "--yes", "--json", *words))
         return report
 
     def edit(self, change: Any) -> None:
@@ -194,9 +194,10 @@ def test_removed_backend_is_asked_about_and_then_all_that_is_deleted(project: Pr
     before = project.contract.read_bytes()
     project.edit(lambda backends: backends.pop("reports"))
 
-    project.run("up", "-s", "dev", code=2)  # nobody is there to agree
+    project.run("up", "-s", "dev", "--accept-breaking", code=2)  # nobody is there to agree
+    project.run("up", "-s", "dev", "--yes", code=2)  # nor does this agree to break applications
     assert project.contract.read_bytes() == before
-    report = project.up()
+    report = project.up("--accept-breaking")
 
     assert {step["action"] for step in report["steps"]} == {"delete"}
     assert {step["name"].partition("-")[0] for step in report["steps"]} == {"reports"}

@@ -6,21 +6,14 @@ They join the group ``config`` of `runtime.cli`, which knows of contracts and no
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from infra.cli.options import Json, Root, StackName, read_stack
 from runtime.cli.configuration import config_commands
-
-if TYPE_CHECKING:
-    from infra.stack import Stack
-    from runtime.config import StorageDocument
-
-LONGEST = 80
-"""Characters of a value in a line; ``--json`` has all of it."""
 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write to this file, not to standard output.", dir_okay=False)
@@ -35,11 +28,12 @@ def render(stack: StackName, as_json: Json = False, cwd: Root = None) -> None:
     Exit code 1 when a security rule fails.
     """
     from infra.cli.check import print_report
+    from infra.pending import contract as contract_of
     from infra.policy import check
 
     selected = read_stack(stack, cwd)
     report = check(selected)
-    contract = _contract(selected)
+    contract = contract_of(selected)
     if as_json:
         typer.echo(json.dumps({"contract": contract.to_dict(), "policy": report.document()}, indent=2))
     else:
@@ -56,19 +50,15 @@ def diff(stack: StackName, as_json: Json = False, cwd: Root = None) -> None:
     Each difference is added, removed, changed-safe or changed-breaking. Exit code 1 when one of them breaks an
     application that runs with the old contract.
     """
-    from infra.changes import changes
     from infra.cli import output
-    from runtime.validation import read_yaml
+    from infra.pending import pending
 
-    selected = read_stack(stack, cwd)
-    old = (read_yaml(selected.contract) or {}).get("storage") or {} if selected.contract.is_file() else {}
-    found = changes(old, _contract(selected).to_dict()["storage"])
+    found = pending(read_stack(stack, cwd))
     if as_json:
         typer.echo(json.dumps({"stack": stack, "changes": [asdict(change) for change in found]}, indent=2))
     else:
         for change in found:
-            mark = "  breaking" if change.breaking else ""
-            typer.echo(f"{change.kind.value:17}{change.path}: {_short(change.before)} -> {_short(change.after)}{mark}")
+            typer.echo(output.contract_line(change))
         breaking = sum(change.breaking for change in found)
         output.err.print(f"[bold]{stack}[/]: {len(found)} differences, {breaking} breaking")
     if any(change.breaking for change in found):
@@ -91,19 +81,3 @@ def types(stack: StackName, output: Output = None, cwd: Root = None) -> None:
         typer.echo(text, nl=False)
     else:
         write(output, text)
-
-
-def _contract(stack: Stack) -> StorageDocument:
-    from infra.emit import document
-    from infra.endpoints import endpoints
-    from infra.spec import context_of, load_spec
-
-    spec = load_spec(stack)
-    return document(spec, replace(context_of(stack, spec), endpoints=endpoints(stack)))
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return "nothing"
-    text = json.dumps(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

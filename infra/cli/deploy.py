@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.options import Engine, EngineName, Json, Root, StackName, Yes, read_stack
+from infra.cli.options import AcceptBreaking, Engine, EngineName, Json, Root, StackName, Yes, read_stack
 from infra.engine import Action
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from infra.changes import Change
     from infra.engine import Engine as EngineProtocol
     from infra.engine import Result, Step
     from infra.stack import Stack
@@ -28,16 +29,18 @@ Prove = Annotated[
 
 
 def preview(stack: StackName, engine: Engine = EngineName.AUTO, as_json: Json = False, cwd: Root = None) -> None:
-    """Show what `up` would do. Nothing is created, changed or written."""
+    """Show what `up` would do, to the cloud and to the contract. Nothing is created, changed or written."""
     from infra.cli import output
+    from infra.pending import pending
 
     selected = _checked(read_stack(stack, cwd))
-    plan = _engine(engine, selected).preview(selected)
+    plan, found = _engine(engine, selected).preview(selected), pending(selected)
     if as_json:
-        typer.echo(json.dumps(_report(selected, plan), indent=2))
+        typer.echo(json.dumps(_report(selected, plan, found), indent=2))
         return
     for step in output.changes(plan.steps):
         output.out.print(output.step_line(step))
+    output.print_contract(found)
     output.out.print(f"[bold]{selected.name}[/]: {output.summary(plan.steps)}")
 
 
@@ -46,24 +49,35 @@ def up(
     engine: Engine = EngineName.AUTO,
     prove: Prove = False,
     yes: Yes = False,
+    accept_breaking: AcceptBreaking = False,
     as_json: Json = False,
     cwd: Root = None,
 ) -> None:
     """Make the cloud what the spec says and write the storage config that applications read.
 
     Safe to repeat: what is there already is left alone, what was lost is made again. Emulators that the stack
-    lives on are started when they do not run. Deleting or replacing anything is asked first.
+    lives on are started when they do not run. Deleting or replacing anything is asked first. What would break
+    applications that run with the contract of before (another driver, bucket, region or prefix, a backend or a
+    grant that is gone) is refused without --accept-breaking.
     """
+    from infra.cli import output
+    from infra.pending import pending, refuse_breaking
+
     selected = _checked(read_stack(stack, cwd))
     quiet = as_json
     _start_emulators(selected, quiet=quiet)
+    found = pending(selected)
+    refuse_breaking(selected, found, accepted=accept_breaking)
+    if not quiet:
+        output.print_contract(found)
     runner = _engine(engine, selected)
+    runner.prepare(selected)
     plan = runner.preview(selected)
     _confirm(plan, asks_always=not _lives_on_emulators(selected), yes=yes)
     result = runner.up(selected, on_step=None if quiet else _progress())
     proofs = _proofs(selected) if prove else []
     if as_json:
-        typer.echo(json.dumps(_report(selected, result, proofs), indent=2))
+        typer.echo(json.dumps(_report(selected, result, found, proofs), indent=2))
     else:
         _print_result(selected, result, proofs)
     if not all(proof.ok for proof in proofs):
@@ -203,7 +217,9 @@ def _short(path: Path) -> str:
         return str(path)
 
 
-def _report(stack: Stack, result: Result, proofs: Sequence[Proof] = ()) -> dict[str, Any]:
+def _report(
+    stack: Stack, result: Result, contract: Sequence[Change] = (), proofs: Sequence[Proof] = ()
+) -> dict[str, Any]:
     """The machine's view of a run."""
     from infra.cli import output
     from infra.emit import contract_path
@@ -213,6 +229,10 @@ def _report(stack: Stack, result: Result, proofs: Sequence[Proof] = ()) -> dict[
         "config": str(contract_path(stack)),
         "summary": {action.value: sum(step.action is action for step in result.steps) for action in Action},
         "steps": [asdict(step) for step in output.changes(result.steps)],
+        "contract": {
+            "breaking": sum(change.breaking for change in contract),
+            "changes": [asdict(change) for change in contract],
+        },
         "unheld": {urn: list(properties) for urn, properties in result.unheld.items()},
         "duration_seconds": round(result.duration, 3),
         "proofs": [asdict(proof) for proof in proofs],

@@ -30,6 +30,12 @@ Root = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is replaced or deleted.")]
+AcceptBreaking = Annotated[
+    bool,
+    typer.Option(
+        "--accept-breaking", help="Go on although applications that run with the contract of before would break."
+    ),
+]
 Engine = Annotated[
     EngineName,
     typer.Option(

@@ -13,6 +13,7 @@ from infra.engine import Action
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from infra.changes import Change
     from infra.engine import Result, Step
     from runtime.proving import Proof
 
@@ -39,6 +40,21 @@ def step_line(step: Step) -> Text:
     if step.note:
         line.append(f"  {step.note}", style="dim")
     return line
+
+
+def contract_line(change: Change) -> str:
+    """One line for one difference of the contract."""
+    return f"{change.kind.value:17}{change.path}: {change.words()}{'  breaking' if change.breaking else ''}"
+
+
+def print_contract(found: Sequence[Change]) -> None:
+    """How the contract differs from the one that was written last; nothing when it does not."""
+    if not found:
+        return
+    breaking = sum(change.breaking for change in found)
+    out.print(f"\n[bold]contract[/]: {len(found)} differences, {breaking} breaking")
+    for change in found:
+        out.print(Text(f"  {contract_line(change)}", style="red" if change.breaking else "default"))
 
 
 def changes(steps: Iterable[Step]) -> list[Step]:

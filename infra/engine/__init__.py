@@ -68,6 +68,10 @@ class Result:
 class Engine(Protocol):
     """Runs a stack's program. Every method raises `runtime.errors.StorageError` for what a user can mend."""
 
+    def prepare(self, stack: Stack) -> None:
+        """Have a stack that is new known to the engine, with nothing in it, so that `preview` and `up` can follow."""
+        ...
+
     def preview(self, stack: Stack, on_step: Callable[[Step], None] | None = None) -> Result:
         """What `up` would do; nothing is created, changed or written."""
         ...

@@ -66,6 +66,18 @@ class PulumiEngine:
         self.result: Result | None = None
         self._program = program
 
+    def prepare(self, stack: Stack) -> None:
+        """Create the stack in its backend when it is new, as `pulumi stack init` does.
+
+        Raises:
+            StorageUnavailableError: there is no ``pulumi`` command.
+            StorageError: the backend refused.
+        """
+        try:
+            _open(stack, lambda: None, create=True)
+        except errors.CommandError as error:
+            raise StorageError(_last_words(error)) from error
+
     def preview(self, stack: Stack, on_step: Callable[[Step], None] | None = None) -> Result:
         """What `up` would do; nothing is created, changed or written.
 

@@ -38,6 +38,14 @@ class EmbeddedEngine:
         self.result: Result | None = None
         self._program = program
 
+    def prepare(self, stack: Stack) -> None:
+        """Nothing is needed but emulators: the state begins with the first run.
+
+        Raises:
+            ConfigError: the stack does not live on emulators.
+        """
+        _require_emulators(stack)
+
     def preview(self, stack: Stack, on_step: Callable[[Step], None] | None = None) -> Result:
         """What `up` would do; nothing is created, changed or written.
 

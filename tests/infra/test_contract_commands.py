@@ -127,6 +127,26 @@ def test_a_change_of_the_spec_is_classed(
     assert shape(changes(old, contract(make_stack(after)))) == expected
 
 
+@pytest.mark.parametrize(
+    ("after", "breaking"),
+    [
+        ('[{origins: ["https://a.example", "https://b.example"], methods: [GET, PUT, HEAD]}]', False),
+        (
+            '[{origins: ["https://b.example"], methods: [GET]}, {origins: ["https://a.example"], methods: [PUT, GET]}]',
+            False,
+        ),
+        ('[{origins: ["https://a.example"], methods: [GET]}]', True),
+        ('[{origins: ["https://b.example"], methods: [GET, PUT]}]', True),
+        ("[]", True),
+    ],
+)
+def test_a_cors_rule_that_lets_more_in_breaks_nothing(make_stack: MakeStack, after: str, breaking: bool) -> None:
+    old = contract(make_stack('{a: {driver: s3, cors: [{origins: ["https://a.example"], methods: [GET, PUT]}]}}'))
+    found = changes(old, contract(make_stack(f"{{a: {{driver: s3, cors: {after}}}}}")))
+    assert {change.path for change in found if change.breaking} >= ({"backends.a.expect.cors"} if breaking else set())
+    assert any(change.breaking for change in found) is breaking
+
+
 def test_another_driver_breaks(make_stack: MakeStack) -> None:
     old = contract(make_stack("{a: {driver: memory}}"))
     found = {change.path: change for change in changes(old, contract(make_stack("{a: {driver: local}}")))}
