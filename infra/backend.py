@@ -253,6 +253,8 @@ class BackendSpec(Model):
         }
         if self.primary:
             found["primary"] = True
+        if len(self.grants) == 1:  # of several, only the application knows which it is
+            found["identity"] = self.grants[0].to
         if "transfer" in self.model_fields_set:
             found["transfer"] = self.transfer
         return NamedStorageConfig(**found)

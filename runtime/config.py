@@ -365,8 +365,9 @@ class GrantConfig(Model):
     """What one identity may do.
 
     Attributes:
-        to: Role, service account or managed identity.
-        access: ``read write delete list presign``.
+        to: The identity by its name: ``role/app``, ``serviceAccount:…``, ``irsa/<namespace>/<service account>``,
+            ``token/app``.
+        access: ``read write list presign delete admin``; admin is all of them.
     """
 
     to: str
@@ -421,6 +422,8 @@ class NamedStorageConfig(Model):
         retry: How often what failed is tried again.
         limits: How long and how much at once.
         expect: What was provisioned.
+        identity: Who the application is, by the name of one of ``expect.grants``: what that grant does not allow is
+            refused before anything is asked. Without it nothing is.
         plugin: Settings of a driver from elsewhere; in a document they stand under the driver's name.
     """
 
@@ -438,6 +441,7 @@ class NamedStorageConfig(Model):
     retry: RetryConfig = RetryConfig()
     limits: LimitsConfig = LimitsConfig()
     expect: ExpectConfig | None = None
+    identity: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -458,9 +462,18 @@ class NamedStorageConfig(Model):
         least = DRIVERS[self.driver].min_part_size if self.driver in DRIVERS else 1
         if self.transfer.part_size < least:
             wrong.append(Wrong(("transfer", "part_size"), f"must be at least {least // MIB}MiB on {self.driver}"))
+        known = [grant.to for grant in self.grants]
+        if self.identity is not None and known and self.identity not in known:
+            hint = did_you_mean(self.identity, known)
+            wrong.append(Wrong(("identity",), f"has no grant on this backend{hint}; allowed: {', '.join(known)}"))
         if wrong:
             raise rejection(*wrong)
         return self
+
+    @property
+    def grants(self) -> tuple[GrantConfig, ...]:
+        """Who may do what, as far as the contract says it."""
+        return self.expect.grants if self.expect else ()
 
     @property
     def settings(self) -> Any:
@@ -608,6 +621,7 @@ class StorageConfig(Model):
         health_check_timeout: Seconds that one backend has to answer when it is checked at start.
         drivers: Settings by driver, for backends that carry none themselves.
         service: Limits on uploads.
+        identity: Who the application is, on every backend that has grants and no ``identity`` of its own.
         backends: The named backends.
         kv: The named key-value stores; none when it is left out.
     """
@@ -619,6 +633,7 @@ class StorageConfig(Model):
     health_check_timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     drivers: dict[str, Any] = Field(default_factory=dict, repr=False)
     service: StorageOperationConfig = StorageOperationConfig()
+    identity: str | None = Field(default=None, min_length=1)
     backends: tuple[NamedStorageConfig, ...] = ()
     kv: tuple[NamedKVConfig, ...] = ()
 
@@ -673,9 +688,14 @@ class StorageConfig(Model):
         return NamedStorageConfig(name="default", driver=self.default_driver, primary=True)
 
     def named_backends(self) -> tuple[NamedStorageConfig, ...]:
-        """Every backend with its settings in place; the single ``default`` one when none is listed."""
+        """Every backend with its settings and identity in place; the single ``default`` one when none is listed."""
         listed = self.backends or (self._default_backend(),)
-        return tuple(backend.with_defaults(self.drivers) for backend in listed)
+        return tuple(self._with_identity(backend.with_defaults(self.drivers)) for backend in listed)
+
+    def _with_identity(self, backend: NamedStorageConfig) -> NamedStorageConfig:
+        if self.identity is None or backend.identity is not None or not backend.grants:
+            return backend
+        return backend.model_copy(update={"identity": self.identity})
 
     @property
     def primary(self) -> NamedStorageConfig:

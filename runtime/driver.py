@@ -123,6 +123,10 @@ class Driver(ABC):
     timed: ClassVar[bool] = False
     """Whether the driver itself gives up what does not answer, as ``backend.limits.attempt_timeout`` says (or its
     calls can not hang, or can not be given up); otherwise the portable type does."""
+    hides_missing: ClassVar[bool] = False
+    """Whether the service tells "not allowed" of an object that is not there to who may not list."""
+    replaces_by_deleting: ClassVar[bool] = False
+    """Whether who replaces an object has to be allowed to delete it."""
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         self.backend = backend

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
-from runtime.errors import StorageError, StorageTimeoutError
+from runtime.errors import PermissionDeniedError, StorageError, StorageTimeoutError
 from runtime.hooks import Operation, Running
 from runtime.models import FileInfo
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from runtime.driver import Driver
     from runtime.files import Target
+    from runtime.grants import Access
     from runtime.hooks import Hook
     from runtime.pieces import Source
 
@@ -63,6 +64,7 @@ class Guard:
     """
 
     __slots__ = (
+        "_access",
         "_driver",
         "_hooks",
         "_paths",
@@ -89,7 +91,9 @@ class Guard:
         timeout: float | None = None,
         *,
         paths: Iterable[object] = (),
+        access: Access | None = None,
     ) -> None:
+        self._access = access
         self._driver = driver
         self._hooks = hooks
         self.backend = backend
@@ -127,6 +131,8 @@ class Guard:
         shown = error
         if isinstance(error, Exception) and not (self.source is not None and error is self.source.failure):
             shown = translated(error, self._driver, self.backend, self.operation, self.path)
+            if self._access and type(shown) is PermissionDeniedError and shown.hint is None:
+                shown.hint = self._access.hint(self.operation)
         if self._hooks:
             self._running.end(shown, self.size, self.written, self.removed, self.read)
         if shown is not None and shown is not error:

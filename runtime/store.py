@@ -28,6 +28,7 @@ from runtime.errors import (
 )
 from runtime.examining import examine
 from runtime.files import Download, Target
+from runtime.grants import access_to
 from runtime.models import DeleteResult, UploadOptions
 from runtime.multipart import send, to_the_end
 from runtime.objectfile import ObjectFile
@@ -129,6 +130,7 @@ class BlobStore(BlobStoreProtocol):
         self._limit = service.max_file_size_mb * MIB if service and service.max_file_size_mb else None
         self._part_size = int(backend.transfer.part_size)
         self._hooks = tuple(hooks)
+        self._access = access_to(backend, driver)
         self._usable = False
 
     def __repr__(self) -> str:
@@ -829,6 +831,8 @@ class BlobStore(BlobStoreProtocol):
             allowed = self.driver.capabilities.presign & {"GET", "PUT"}
             name = checked_path(path)
             verb = check_signature(method, expires_in, None, allowed)
+            if self._access:
+                self._access.demand_signature("get_presigned_url", verb)
             return (await self._calls.presign(name, method=verb, expires_in=expires_in)).url
 
     async def presign(
@@ -846,6 +850,8 @@ class BlobStore(BlobStoreProtocol):
             allowed = self.driver.capabilities.presign
             name = checked_path(path)
             verb = check_signature(method, expires_in, content_type, allowed)
+            if self._access:
+                self._access.demand_signature("presign", verb)
             return await self._calls.presign(name, method=verb, expires_in=expires_in, content_type=content_type)
 
     # state
@@ -876,11 +882,15 @@ class BlobStore(BlobStoreProtocol):
                 retryable=False,
                 hint="use it inside `async with open_storage()`, or call `await store.open()` first",
             )
+        if self._access and operation in self._access.refused:
+            raise translated(self._access.refusal(operation), self.driver, self.name, operation, path)
         timeout = None if lasting else self._timeout
-        return Guard(self.driver, self._hooks, self.name, operation, path, timeout, paths=paths)
+        return Guard(self.driver, self._hooks, self.name, operation, path, timeout, paths=paths, access=self._access)
 
     def _check(self, operation: str, path: object) -> Guard:
         """For checks that a method does before its operation begins: errors are filled in, hooks not told."""
+        if self._access and operation in self._access.refused:
+            raise translated(self._access.refusal(operation), self.driver, self.name, operation, path)
         return Guard(self.driver, (), self.name, operation, path)
 
     async def _give_back(self, reader: ObjectReader) -> None:

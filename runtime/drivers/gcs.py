@@ -56,6 +56,7 @@ class GCSDriver(Driver):
     """One bucket."""
 
     repeats = timed = True  # `runtime.drivers._http` does it
+    hides_missing = replaces_by_deleting = True
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)

@@ -69,7 +69,7 @@ class S3Driver(Driver):
         max_parts=10_000,
         list_multiparts=True,
     )
-    repeats = timed = True
+    repeats = timed = hides_missing = True
     told_checksums: ClassVar[frozenset[str]] = frozenset(_s3_checksum.HEADERS)
     """Checksums that the service is told, to check what arrives."""
 
