@@ -81,6 +81,7 @@ def shape(found: list[Change]) -> list[tuple[str, str, bool]]:
             [
                 ("changed-breaking", "backends.a.expect.grants.role/a.access", True),
                 ("removed", "backends.a.expect.grants.role/b", True),
+                ("added", "backends.a.identity", False),
             ],
         ),
         (
