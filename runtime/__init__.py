@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         StorageR2Config,
         StorageS3Config,
     )
+    from runtime.drift import Drift, Finding
     from runtime.driver import ByteRange, Capabilities, Driver
     from runtime.errors import (
         AlreadyExistsError,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from runtime.protocols import BlobStoreProtocol
     from runtime.registry import DriverRegistry, Storage, open_storage
     from runtime.store import BlobStore
+    from runtime.verifying import Verification, verify
 
 # Where each name lives; a test compares it with the imports above.
 _HOMES = {
@@ -84,6 +86,7 @@ _HOMES = {
         "StorageR2Config",
         "StorageS3Config",
     ),
+    "drift": ("Drift", "Finding"),
     "driver": ("ByteRange", "Capabilities", "Driver"),
     "errors": (
         "AlreadyExistsError",
@@ -126,6 +129,7 @@ _HOMES = {
     "protocols": ("BlobStoreProtocol",),
     "registry": ("DriverRegistry", "Storage", "open_storage"),
     "store": ("BlobStore",),
+    "verifying": ("Verification", "verify"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -140,10 +144,12 @@ __all__ = [
     "ChecksumMismatchError",
     "ConfigError",
     "DeleteResult",
+    "Drift",
     "Driver",
     "DriverRegistry",
     "EncryptionConfig",
     "FileInfo",
+    "Finding",
     "HealthCheckResult",
     "HealthStatus",
     "Hook",
@@ -184,9 +190,11 @@ __all__ = [
     "UnknownBackendError",
     "UploadOptions",
     "Uploadable",
+    "Verification",
     "load_config",
     "open_storage",
     "open_storage_sync",
+    "verify",
 ]
 
 

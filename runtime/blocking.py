@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from runtime.driver import ByteRange, Bytes, Capabilities
     from runtime.health import HealthCheckResult
     from runtime.hooks import Hook
+    from runtime.live import LiveSettings
     from runtime.models import (
         DeleteResult,
         FileInfo,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from runtime.paths import ObjectPath
     from runtime.registry import DriverRegistry
     from runtime.store import BlobStore, Progress
+    from runtime.verifying import Verification
 
 T = TypeVar("T")
 _END = object()
@@ -296,6 +298,10 @@ class BlockingBlobStore:
         """As `BlobStore.describe`."""
         return self._run(self._store.describe)
 
+    def live_settings(self) -> LiveSettings:
+        """As `BlobStore.live_settings`."""
+        return self._run(self._store.live_settings)
+
     def health_check(self, timeout: float = 5.0) -> HealthCheckResult:
         """As `BlobStore.health_check`."""
         return self._run(self._store.health_check, timeout)
@@ -348,6 +354,10 @@ class BlockingStorage(Mapping[str, BlockingBlobStore]):
     def health_check(self, timeout: float | None = None) -> dict[str, HealthCheckResult]:
         """As `Storage.health_check`."""
         return self._running().call(self._storage.health_check, timeout)
+
+    def verify(self, *, write: bool = False) -> Verification:
+        """As `Storage.verify`."""
+        return self._running().call(partial(self._storage.verify, write=write))
 
     def _blocking(self, store: BlobStore) -> BlockingBlobStore:
         return BlockingBlobStore(store, self._running())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig, RetryConfig
     from runtime.driver import Bytes, Capabilities, DeleteFailure
+    from runtime.live import LiveSettings
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, UnfinishedUpload, UploadOptions
 
 T = TypeVar("T")
@@ -255,6 +256,9 @@ class Calls(Driver):
 
     async def check(self) -> Mapping[str, Any]:
         return await self._attempt(self._driver.check)  # a health report tells how it is now
+
+    async def live_settings(self) -> LiveSettings:
+        return await self._call(self._driver.live_settings)
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return self._driver.error_type(error)

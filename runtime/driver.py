@@ -21,6 +21,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from runtime.live import LiveSettings
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import timedelta
@@ -245,6 +247,13 @@ class Driver(ABC):
     @abstractmethod
     async def check(self) -> Mapping[str, Any]:
         """Ask the service for the bucket; raises when it can not be used. Gives facts for the health report."""
+
+    async def live_settings(self) -> LiveSettings:
+        """The bucket's settings as they are now; what the service can not say, or may not, is left out with the reason.
+
+        Raises only when the bucket can not be asked at all.
+        """
+        return LiveSettings()
 
     @abstractmethod
     def error_type(self, error: Exception) -> type[StorageError] | None:

@@ -71,6 +71,7 @@ class LoadedConfig:
         notes: What is probably not meant; `load_config` warns of it.
         literals: Paths of secrets that stand in the document in clear.
         from_file: Whether the document was read from a file.
+        edited: The fingerprint that a generated document states, and the one that it has, when they differ.
     """
 
     config: StorageConfig
@@ -80,6 +81,7 @@ class LoadedConfig:
     notes: tuple[str, ...] = ()
     literals: tuple[str, ...] = ()
     from_file: bool = False
+    edited: tuple[str, str] | None = None
 
 
 class _Found(NamedTuple):
@@ -147,6 +149,7 @@ class _Reading:
         self._environ = environ
         self._directory = directory
         self._notes: list[str] = []
+        self._edited: tuple[str, str] | None = None
 
     def read(self, source: Source) -> LoadedConfig:
         overrides = [] if isinstance(source, StorageConfig) else overrides_in(self._environ)
@@ -217,6 +220,7 @@ class _Reading:
             notes=tuple(self._notes),
             literals=tuple(problem.path for problem in literals),
             from_file=found.from_file,
+            edited=self._edited,
         )
 
     def _check_origin(self, document: dict[str, Any], source: str, literals: list[Problem]) -> list[Problem]:
@@ -227,7 +231,8 @@ class _Reading:
                 raise ConfigError(CAN_NOT_READ, source=source, problems=[Problem("version", str(exc))]) from exc
         if "fingerprint" not in document:
             return []
-        if not literals and document["fingerprint"] != fingerprint(document):
+        if not literals and document["fingerprint"] != (actual := fingerprint(document)):
+            self._edited = (str(document["fingerprint"]), actual)
             self._notes.append(
                 f"{source} was edited by hand after it was generated, and the next `tandem up` will undo that:"
                 f" change the stack instead, or set {PREFIX}… variables"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig, StorageOperationConfig
     from runtime.hooks import Hook
     from runtime.kv.base import KVStorage
+    from runtime.verifying import Verification
 
 T = TypeVar("T")
 
@@ -219,6 +220,16 @@ class Storage(Mapping[str, BlobStore]):
             timeout: Seconds that each has to answer; ``health_check_timeout`` of the config when left out.
         """
         return await self._health(self._open_stores(), timeout)
+
+    async def verify(self, *, write: bool = False) -> Verification:
+        """Compare every backend's promises with what its service has now, see `runtime.verifying`.
+
+        Args:
+            write: Also sign URLs of a scratch object, use them over plain HTTP, and remove it.
+        """
+        from runtime.verifying import verify_storage  # noqa: PLC0415 - few applications verify
+
+        return await verify_storage(self.config, self._open_stores(), write=write)
 
     async def _demand_health(self, stores: Mapping[str, BlobStore]) -> None:
         results = await self._health(stores, None)

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
     from runtime.health import HealthCheckResult
     from runtime.hooks import Hook
+    from runtime.live import LiveSettings
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, UnfinishedUpload, Uploadable
     from runtime.paths import ObjectPath
     from runtime.pieces import Source
@@ -860,6 +861,11 @@ class BlobStore(BlobStoreProtocol):
         """What the service says of the bucket; raises when it can not be used."""
         with self._operation("describe", None):
             return {"backend": self.name, "driver": self.backend.driver, **await self._calls.check()}
+
+    async def live_settings(self) -> LiveSettings:
+        """The bucket's settings as they are now, for `runtime.verifying`; raises when it can not be asked."""
+        with self._operation("live_settings", None):
+            return await self._calls.live_settings()
 
     async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
         """Whether the bucket answers, within *timeout* seconds. Never raises: what is wrong is in the result."""

@@ -9,13 +9,14 @@ import typer
 
 from runtime.cli.exits import FAILED
 from runtime.cli.options import ConfigFile, Json, StackName
-from runtime.cli.output import out, print_json, print_warning
+from runtime.cli.output import out, print_drift, print_json, print_warning
 from runtime.cli.session import load, run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from runtime.config import NamedKVConfig, NamedStorageConfig, StorageConfig
+    from runtime.drift import Finding
     from runtime.driver import Capabilities
     from runtime.health import HealthCheckResult
     from runtime.kv.base import KVStorage
@@ -27,7 +28,7 @@ MOST_ENTRIES: Final = 1000
 
 
 @dataclass(slots=True)
-class Finding:
+class Examined:
     """What was found of one backend, or of one key-value store.
 
     Attributes:
@@ -38,6 +39,7 @@ class Finding:
         proofs: What became of an object, with ``--write``.
         kv: Whether it is a key-value store.
         secrets: What of its entries looks like a secret.
+        drift: What is not as the contract says.
     """
 
     backend: str
@@ -47,6 +49,7 @@ class Finding:
     proofs: list[Proof] = field(default_factory=list)
     kv: bool = False
     secrets: set[str] = field(default_factory=set)
+    drift: list[Finding] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -62,7 +65,14 @@ class Finding:
 def doctor(
     *,
     write: Annotated[
-        bool, typer.Option("--write", help="Also write, describe, list, read and delete an object on every backend.")
+        bool,
+        typer.Option(
+            "--write",
+            help="Also write, describe, list, read and delete an object on every backend, and use presigned URLs.",
+        ),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail too when a promise of the config can not be compared.")
     ] = False,
     as_json: Json = False,
     config: ConfigFile = None,
@@ -70,16 +80,23 @@ def doctor(
 ) -> None:
     """Check the config, every backend and key-value store: does it answer, how fast, what can it do, what is unsafe.
 
-    Ends with exit code 1 when a backend can not be used. Warnings alone do not change the exit code.
+    A config that says what it promises (`expect`, as `tandem up` writes it) is compared with each bucket's live
+    settings, with the credentials of the application. Ends with exit code 1 when a backend can not be used or is not
+    as promised; what may not be looked at is told, with the right that is missing. Warnings alone change nothing.
     """
+    from runtime.drift import failing  # noqa: PLC0415 - keeps pydantic out of `tandem --help`
+    from runtime.verifying import edited  # noqa: PLC0415 - as above
+
     loaded = load(config, stack)
-    findings = run(_examine, loaded.config, write)
+    findings = run(_examine, loaded, write)
+    drift = edited(loaded) + [each for finding in findings for each in finding.drift]
     warnings = warnings_of(loaded) + [line for finding in findings for line in _of_secrets(finding)]
     if as_json:
-        print_json(_report(loaded, warnings, findings))
+        print_json({**_report(loaded, warnings, findings), "drift": [each.document() for each in drift]})
     else:
         _print(loaded, warnings, findings)
-    if not all(finding.usable for finding in findings):
+        print_drift(drift)
+    if failing(drift, strict=strict) or not all(finding.usable for finding in findings):
         raise typer.Exit(FAILED)
 
 
@@ -90,14 +107,15 @@ def warnings_of(loaded: LoadedConfig) -> list[str]:
     return advice(loaded.config, loaded.stack, loaded.literals)
 
 
-async def _examine(config: StorageConfig, write: bool) -> list[Finding]:
+async def _examine(loaded: LoadedConfig, write: bool) -> list[Examined]:
     import anyio  # noqa: PLC0415 - as above
 
-    found: dict[str, Finding] = {}
-    found_kv: dict[str, Finding] = {}
+    config = loaded.config
+    found: dict[str, Examined] = {}
+    found_kv: dict[str, Examined] = {}
 
     async def examine(backend: NamedStorageConfig) -> None:
-        found[backend.name] = await _finding(config, backend, write=write)
+        found[backend.name] = await _finding(loaded, backend, write=write)
 
     async def examine_kv(store: NamedKVConfig) -> None:
         found_kv[store.name] = await _kv_finding(config, store)
@@ -111,13 +129,13 @@ async def _examine(config: StorageConfig, write: bool) -> list[Finding]:
     return [found[backend.name] for backend in backends] + [found_kv[store.name] for store in config.kv]
 
 
-async def _kv_finding(config: StorageConfig, entry: NamedKVConfig) -> Finding:
+async def _kv_finding(config: StorageConfig, entry: NamedKVConfig) -> Examined:
     from runtime.kv.stores import made  # noqa: PLC0415 - as above
 
     store = made(entry)
     try:
         health = await store.health_check(config.health_check_timeout)
-        finding = Finding(entry.name, entry.driver, health, kv=True)
+        finding = Examined(entry.name, entry.driver, health, kv=True)
         if health.is_healthy():
             finding.secrets = {found async for found in _secrets_in(store)}
         return finding
@@ -137,31 +155,33 @@ async def _secrets_in(store: KVStorage) -> AsyncIterator[str]:
                 yield found
 
 
-def _of_secrets(finding: Finding) -> list[str]:
+def _of_secrets(finding: Examined) -> list[str]:
     advice = "keep passwords and API keys in a vault, and passwords of users as hashes"
     return [f"{finding.label}: holds what looks like a secret ({found}): {advice}" for found in sorted(finding.secrets)]
 
 
-async def _finding(config: StorageConfig, backend: NamedStorageConfig, *, write: bool) -> Finding:
+async def _finding(loaded: LoadedConfig, backend: NamedStorageConfig, *, write: bool) -> Examined:
     from runtime.errors import StorageError  # noqa: PLC0415 - as above
     from runtime.health import HealthCheckResult, HealthStatus  # noqa: PLC0415 - as above
     from runtime.proving import prove  # noqa: PLC0415 - as above
     from runtime.registry import Storage  # noqa: PLC0415 - as above
+    from runtime.verifying import drift_of, repair_of  # noqa: PLC0415 - as above
 
-    alone = config.model_copy(update={"backends": (backend,), "kv": (), "enabled": True})
+    alone = loaded.config.model_copy(update={"backends": (backend,), "kv": (), "enabled": True})
     try:
         async with Storage(alone) as storage:
             store = storage[backend.name]
             health = (await storage.health_check())[backend.name]
-            finding = Finding(backend.name, backend.driver, health)
+            finding = Examined(backend.name, backend.driver, health)
             if health.is_healthy():
                 finding.capabilities = in_words(store.capabilities) if hasattr(store, "capabilities") else []
                 finding.proofs = [proof async for proof in prove(store)] if write else []
+                finding.drift = await drift_of(store, repair_of(loaded.stack), write=write)
             return finding
     except StorageError as exc:  # it can not even be opened: a broken plug-in, a missing credential file
         status = HealthStatus.UNHEALTHY
         health = HealthCheckResult(backend.name, status, message=str(exc), error=f"{type(exc).__name__}: {exc}")
-        return Finding(backend.name, backend.driver, health)
+        return Examined(backend.name, backend.driver, health)
 
 
 def in_words(capabilities: Capabilities) -> list[str]:
@@ -171,7 +191,7 @@ def in_words(capabilities: Capabilities) -> list[str]:
     return words + [f"checksum {name}" for name in sorted(capabilities.checksums)]
 
 
-def _report(loaded: LoadedConfig, warnings: list[str], findings: list[Finding]) -> dict[str, Any]:
+def _report(loaded: LoadedConfig, warnings: list[str], findings: list[Examined]) -> dict[str, Any]:
     return {
         "source": loaded.source,
         "stack": loaded.stack,
@@ -181,7 +201,7 @@ def _report(loaded: LoadedConfig, warnings: list[str], findings: list[Finding]) 
     }
 
 
-def _described(finding: Finding) -> dict[str, Any]:
+def _described(finding: Examined) -> dict[str, Any]:
     return {
         "name": finding.backend,
         "driver": finding.driver,
@@ -196,7 +216,7 @@ def _described(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _print(loaded: LoadedConfig, warnings: list[str], findings: list[Finding]) -> None:
+def _print(loaded: LoadedConfig, warnings: list[str], findings: list[Examined]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from runtime.drift import Finding
     from runtime.models import FileInfo
 
 
@@ -66,6 +67,20 @@ def print_warning(message: str) -> None:
     """One warning on standard error."""
     err().print("[bold yellow]warning:[/]", end=" ")
     err().print(message, markup=False)
+
+
+def print_drift(findings: Iterable[Finding]) -> None:
+    """What is not as promised: the differences first, then what could not be compared."""
+    from rich.markup import escape  # noqa: PLC0415 - as for all of rich: most commands print none
+
+    styles = {"breaking": "bold red", "security": "bold red", "safe": "yellow", "unknown": "dim"}
+    console = out()
+    for finding in sorted(findings, key=lambda each: each.drift == "unknown"):
+        console.print(f"[{styles[finding.drift]}]{finding.drift:8}[/] [bold]{escape(finding.path)}[/]")
+        expected, found = (to_json(value) for value in (finding.expected, finding.found))
+        seen = "not known" if finding.drift == "unknown" else f"found {found}"
+        console.print(f"         expected {expected}, {seen}", markup=False)
+        console.print(f"         {finding.fix}", markup=False)
 
 
 def one_line(text: str) -> str:

@@ -29,6 +29,7 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from runtime.driver import MIB, ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
 from runtime.drivers import _azure_batch as batch
+from runtime.drivers import _azure_settings
 from runtime.drivers import _azure_wire as wire
 from runtime.drivers._azure_checksum import PartsSum
 from runtime.drivers._azure_copy import copy_blob
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig, StorageAzureConfig
     from runtime.errors import StorageError
+    from runtime.live import LiveSettings
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
 
 _START_FROM_VERSION: Final = "2026-02-06"  # the first that knows startFrom
@@ -287,6 +289,9 @@ class AzureDriver(Driver):
                 raise
             return facts | {"settings": "not readable with these credentials"}
         return facts | {"public_access": found.public_access or "none", "immutable": found.has_immutability_policy}
+
+    async def live_settings(self) -> LiveSettings:
+        return await _azure_settings.live_settings(self._http, self._account_url, self._container_url)
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return kind_of(error)

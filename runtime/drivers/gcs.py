@@ -29,6 +29,7 @@ from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 
 from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
+from runtime.drivers import _gcs_settings
 from runtime.drivers import _gcs_wire as wire
 from runtime.drivers._gcs_credentials import GoogleAuth
 from runtime.drivers._gcs_errors import detail_of, kind_of, read_error
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig, StorageGCSConfig
     from runtime.errors import StorageError
+    from runtime.live import LiveSettings
     from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
 
 _ENDPOINT: Final = "https://storage.googleapis.com"
@@ -282,6 +284,10 @@ class GCSDriver(Driver):
             "public_access_prevention": bucket.iam_configuration.public_access_prevention,
             "default_encryption_key": bucket.default_kms_key_name,
         }
+
+    async def live_settings(self) -> LiveSettings:
+        emulator = self._auth.emulator
+        return await _gcs_settings.live_settings(self._http, self._bucket_url, self._kms_key, emulator=emulator)
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return kind_of(error)

@@ -12,13 +12,19 @@ Source:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.driver import MIB
+from runtime.drivers import _s3_settings
 from runtime.drivers.s3 import S3Driver
+from runtime.live import LiveEncryption, LiveSettings, Unseen
 
 if TYPE_CHECKING:
     from runtime.config import EncryptionConfig
+
+_UNSEEN: Final = {
+    "public": Unseen("only Cloudflare's own API shows public domains", "an API token with Workers R2 Storage Read")
+}
 
 
 class R2Driver(S3Driver):
@@ -36,6 +42,14 @@ class R2Driver(S3Driver):
 
     def _configured_encryption(self) -> EncryptionConfig | None:
         return None
+
+    async def live_settings(self) -> LiveSettings:
+        live = _s3_settings.settings_of(
+            await _s3_settings.ask(self._requests, ("cors", "lifecycle")), self._settings.bucket, None
+        )
+        return replace(
+            live, versioning=False, encryption=LiveEncryption(customer_key=False), unseen={**live.unseen, **_UNSEEN}
+        )
 
 
 driver_class = R2Driver

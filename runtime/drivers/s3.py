@@ -15,6 +15,7 @@ Source:
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -22,7 +23,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import obstore
 
 from runtime.driver import MIB, Capabilities, DeleteFailure, Driver
-from runtime.drivers import _s3_batch, _s3_checksum, _s3_errors, _s3_headers, _s3_listing, _s3_uploads
+from runtime.drivers import (
+    _s3_batch,
+    _s3_checksum,
+    _s3_errors,
+    _s3_headers,
+    _s3_keys,
+    _s3_listing,
+    _s3_settings,
+    _s3_uploads,
+)
 from runtime.drivers._s3_address import Address, carried_by_obstore, encode
 from runtime.drivers._s3_credentials import CredentialSource
 from runtime.drivers._s3_errors import OBSTORE_ERRORS, ServiceError, behind_the_end, from_obstore, ignored_range
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
     from runtime.config import EncryptionConfig, NamedStorageConfig, StorageR2Config, StorageS3Config
     from runtime.driver import ByteRange, Bytes, ObjectReader
     from runtime.errors import StorageError
+    from runtime.live import LiveSettings
     from runtime.models import UnfinishedUpload, UploadOptions
 
 for _package in ("aioboto3", "aiohttp"):  # imported late, as few calls need them; missing at once
@@ -288,6 +299,16 @@ class S3Driver(Driver):
         answer = await self._requests.send("HEAD")
         region = answer.headers.get("x-amz-bucket-region", self._settings.region)
         return {"bucket": self._settings.bucket, "region": region, "endpoint": self._address.host}
+
+    async def live_settings(self) -> LiveSettings:
+        named = self._encryption.kms_key_id if self._encryption else None
+        answers, head = await asyncio.gather(
+            _s3_settings.ask(self._requests, _s3_settings.RIGHTS), self._requests.send("HEAD")
+        )
+        live = _s3_settings.settings_of(answers, self._settings.bucket, named)
+        if named and live.encryption is not None and live.encryption.same_key is None:
+            live = await _s3_keys.compared(live, live.encryption, named, self._settings)
+        return replace(live, region=head.headers.get("x-amz-bucket-region"))
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return _s3_errors.classify(error)
