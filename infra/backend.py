@@ -167,6 +167,7 @@ class BackendSpec(Model):
         public: Whether anybody may read without a signature.
         public_url: Where the objects are served to browsers.
         existing: A bucket that is there already; it is adopted, never deleted.
+        read_fallback: Backend of this spec that has what this one does not have yet, while objects are brought over.
         force_destroy: Whether destroying the stack deletes a bucket that still holds objects.
         tags: Owner tags beside the spec's own.
         transfer: How the application moves large objects.
@@ -198,6 +199,7 @@ class BackendSpec(Model):
     public: StrictBool = False
     public_url: PublicUrl | None = None
     existing: str | None = None
+    read_fallback: BackendName | None = None
     force_destroy: StrictBool | None = None
     tags: Tags = Field(default_factory=dict)
     transfer: TransferConfig = TransferConfig()
@@ -255,6 +257,8 @@ class BackendSpec(Model):
             found["primary"] = True
         if len(self.grants) == 1:  # of several, only the application knows which it is
             found["identity"] = self.grants[0].to
+        if self.read_fallback is not None:
+            found["read_fallback"] = self.read_fallback
         if "transfer" in self.model_fields_set:
             found["transfer"] = self.transfer
         return NamedStorageConfig(**found)

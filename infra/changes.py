@@ -120,6 +120,8 @@ def _breaks(before: Any, after: Any, path: tuple[str, ...]) -> bool:
         # a domain that is added serves what was there before; where an emulator was, nobody answers any more
         moved = last == "endpoint_url" and _is_loopback(before) and _is_loopback(after)
         return not moved and (before is not None or last != "public_url")
+    if last == "read_fallback":  # what was not brought over is not found any more
+        return before is not None
     if last in _PROMISES:
         return _less(before, after)
     if "lifecycle" in path:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.backend import SERVICE_KEYS, BackendSpec
+from runtime.config import fallback_fault
 from runtime.errors import Problem
 from runtime.validation import did_you_mean
 
@@ -33,6 +34,11 @@ def spec_problems(backends: Sequence[BackendSpec], root: str) -> Iterator[Proble
         yield Problem(
             f"{root}.backends.{name}.primary", f"found a second primary backend beside {primaries[0]!r}", "one"
         )
+    named = {backend.name: backend for backend in backends}
+    for backend in backends:
+        fault = fallback_fault(backend.name, backend.read_fallback, named)
+        if fault is not None:
+            yield Problem(f"{root}.backends.{backend.name}.read_fallback", fault, "another backend of this spec")
     owners: dict[tuple[str, str], str] = {}
     for backend in backends:
         if backend.existing is None:

@@ -181,6 +181,10 @@ class Calls(Driver):
         reader = await self._call(self._driver.get, path, byte_range)
         return reader if self._driver.repeats else Resumed(self, path, byte_range, reader)
 
+    async def get_more(self, path: str, byte_range: ByteRange, known: FileInfo) -> ObjectReader:
+        reader = await self._call(self._driver.get_more, path, byte_range, known)
+        return reader if self._driver.repeats else Resumed(self, path, byte_range, reader)
+
     async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
         return await self._call(self._driver.content, path, byte_range)
 

@@ -421,6 +421,7 @@ class NamedStorageConfig(Model):
         transfer: How large objects are moved.
         retry: How often what failed is tried again.
         limits: How long and how much at once.
+        read_fallback: Backend that has what this one does not have yet; see `runtime.fallback`.
         expect: What was provisioned.
         identity: Who the application is, by the name of one of ``expect.grants``: what that grant does not allow is
             refused before anything is asked. Without it nothing is.
@@ -440,6 +441,7 @@ class NamedStorageConfig(Model):
     transfer: TransferConfig = TransferConfig()
     retry: RetryConfig = RetryConfig()
     limits: LimitsConfig = LimitsConfig()
+    read_fallback: BackendName | None = None
     expect: ExpectConfig | None = None
     identity: str | None = Field(default=None, min_length=1)
 
@@ -684,6 +686,18 @@ class StorageConfig(Model):
             raise rejection(*wrong)
         return self
 
+    @model_validator(mode="after")
+    def _fallbacks_exist(self) -> Self:
+        names = {backend.name: backend for backend in self.backends}
+        wrong = [
+            Wrong(("backends", index, "read_fallback"), found)
+            for index, backend in enumerate(self.backends)
+            if (found := fallback_fault(backend.name, backend.read_fallback, names)) is not None
+        ]
+        if wrong:
+            raise rejection(*wrong)
+        return self
+
     def _default_backend(self) -> NamedStorageConfig:
         return NamedStorageConfig(name="default", driver=self.default_driver, primary=True)
 
@@ -696,6 +710,17 @@ class StorageConfig(Model):
         if self.identity is None or backend.identity is not None or not backend.grants:
             return backend
         return backend.model_copy(update={"identity": self.identity})
+
+    def only(self, names: Iterable[str]) -> Self:
+        """The same with the backends of these names, what they fall back to, and no others.
+
+        Raises:
+            UnknownBackendError: as `backend`.
+        """
+        wanted = [self.backend(name) for name in dict.fromkeys(names)]
+        wanted += [self.backend(entry.read_fallback) for entry in wanted if entry.read_fallback is not None]
+        by_name = {entry.name: entry for entry in wanted}
+        return self.model_copy(update={"backends": tuple(by_name.values()), "kv": ()})
 
     @property
     def primary(self) -> NamedStorageConfig:
@@ -715,6 +740,25 @@ class StorageConfig(Model):
                 f"no backend is called {name!r}{did_you_mean(name, by_name)}", hint=f"there are: {', '.join(by_name)}"
             )
         return by_name[name]
+
+
+def fallback_fault(name: str, fallback: str | None, backends: Mapping[str, Any]) -> str | None:
+    """What is wrong with the backend that *name* falls back to; None for nothing.
+
+    Args:
+        name: The backend with the key.
+        fallback: What the key says.
+        backends: Every backend by its name, with its own ``read_fallback``.
+    """
+    if fallback is None:
+        return None
+    if fallback == name:
+        return "is the backend itself"
+    if fallback not in backends:
+        return f"no backend is called {fallback!r}{did_you_mean(fallback, backends)}; there are: {', '.join(backends)}"
+    if backends[fallback].read_fallback is not None:
+        return f"{fallback!r} falls back to another backend itself; finish that migration first"
+    return None
 
 
 def check_version(version: float | str) -> float | str:

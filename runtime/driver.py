@@ -154,6 +154,13 @@ class Driver(ABC):
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
         """Begin to read one object. A range that begins behind the end gives no bytes, as an empty object does."""
 
+    async def get_more(self, path: str, byte_range: ByteRange, known: FileInfo) -> ObjectReader:  # noqa: ARG002 - most have one version of an object
+        """Begin to read another range of an object whose version is *known*, for who read a first one.
+
+        As `get`, which most services know no better than: the portable type refuses what is of another version.
+        """
+        return await self.get(path, byte_range)
+
     async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:  # noqa: ARG002 - as above
         """The same bytes at once, for a caller who asks for nothing else: where that is cheaper than `get`.
 

@@ -66,8 +66,11 @@ class DriverRegistry:
         *,
         service: StorageOperationConfig | None = None,
         hooks: Iterable[Hook] = (),
+        fallback: BlobStore | None = None,
     ) -> BlobStore:
         """The store of one backend, not yet opened.
+
+        With *fallback*, the store that its ``read_fallback`` names, it has everything that one has.
 
         A missing SDK is no error here: the store says what to install when it is used. A plug-in may give a
         whole store of its own; it is handed out as it is, without limits and hooks.
@@ -83,6 +86,8 @@ class DriverRegistry:
             made = built_in(backend)
         else:
             made = plugged_in(backend, self.names())
+        if backend.read_fallback is not None:
+            made = _over(backend, made, fallback)
         if isinstance(made, Driver | MissingDriver):
             return BlobStore(backend, cast("Driver", made), service=service, hooks=hooks)
         if isinstance(made, BlobStoreProtocol):
@@ -91,6 +96,20 @@ class DriverRegistry:
             f"the factory of driver {name!r} gave {type(made).__name__}, neither a Driver nor a BlobStoreProtocol",
             backend=backend.name,
         )
+
+
+def _over(backend: NamedStorageConfig, new: Any, fallback: BlobStore | None) -> Driver:
+    """The driver that reads from the store *fallback* what *new* does not have."""
+    from runtime.fallback import FallbackDriver  # noqa: PLC0415 - most applications migrate nothing
+
+    old = getattr(fallback, "driver", None)
+    for driver, name in ((new, backend.name), (old, backend.read_fallback)):
+        if not isinstance(driver, Driver | MissingDriver):
+            raise ConfigError(
+                f"read_fallback needs two drivers, and {name!r} has a store of its own that gives none",
+                backend=backend.name,
+            )
+    return FallbackDriver(backend, new, cast("Driver", old))
 
 
 class Storage(Mapping[str, BlobStore]):
@@ -126,10 +145,12 @@ class Storage(Mapping[str, BlobStore]):
         if self._stores is not None:
             return self
         backends = self.config.named_backends() if self.config.enabled else ()
-        stores = {
-            backend.name: self._registry.build(backend, service=self.config.service, hooks=self._hooks)
-            for backend in backends
-        }
+        stores: dict[str, BlobStore] = {}
+        for backend in sorted(backends, key=lambda backend: backend.read_fallback is not None):
+            fallback = stores.get(backend.read_fallback or "")
+            stores[backend.name] = self._registry.build(
+                backend, service=self.config.service, hooks=self._hooks, fallback=fallback
+            )
         opened: dict[str, BlobStore] = {}
         try:
             for name, store in stores.items():
@@ -142,7 +163,7 @@ class Storage(Mapping[str, BlobStore]):
             for name, failure in [*await self._kv.close(CLOSE_SECONDS), *await _close_all(opened)]:
                 exc.add_note(f"then closing {name!r} failed too ({type(failure).__name__})")
             raise
-        self._stores = stores
+        self._stores = {backend.name: stores[backend.name] for backend in backends}  # as configured, not as opened
         return self
 
     async def close(self) -> None:

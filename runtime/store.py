@@ -468,7 +468,7 @@ class BlobStore(BlobStoreProtocol):
 
     async def _begin_same(self, name: str, wanted: ByteRange, known: FileInfo) -> ObjectReader:
         """Begin to read a range of the version that is *known*."""
-        reader = await self._calls.get(name, wanted)
+        reader = await self._calls.get_more(name, wanted, known)
         try:
             demand_same(known, reader.info)
         except BaseException:

@@ -33,12 +33,10 @@ def load(config: Path | None, stack: str | None) -> LoadedConfig:
 
 @asynccontextmanager
 async def opened(config: Path | None, stack: str | None, *backends: str) -> AsyncIterator[Storage]:
-    """The named *backends* and no others: what a command does not need can not keep it from working."""
+    """The named *backends* and what they fall back to: what a command does not need can not keep it from working."""
     from runtime.registry import Storage  # noqa: PLC0415 - as above
 
-    whole = load(config, stack).config
-    wanted = tuple(whole.backend(name) for name in dict.fromkeys(backends))
-    async with Storage(whole.model_copy(update={"backends": wanted, "kv": ()})) as storage:
+    async with Storage(load(config, stack).config.only(backends)) as storage:
         yield storage
 
 
