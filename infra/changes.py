@@ -27,7 +27,7 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _PLACES: Final = frozenset({
     "account_name", "bucket", "container", "default_driver", "driver", "endpoint_url", "prefix", "primary",
-    "project_id", "public_url", "region", "root_dir",
+    "project_id", "public_url", "read_fallback", "region", "root_dir",
 })  # fmt: skip
 """Keys that say where objects are, or which backend is meant."""
 
@@ -117,11 +117,9 @@ def _breaks(before: Any, after: Any, path: tuple[str, ...]) -> bool:
     if above and above[-1] in _NAMED:  # a backend or a grant as a whole
         return after is None
     if last in _PLACES:
-        # a domain that is added serves what was there before; where an emulator was, nobody answers any more
+        # an added domain or fallback serves what was there before; where an emulator was, nobody answers any more
         moved = last == "endpoint_url" and _is_loopback(before) and _is_loopback(after)
-        return not moved and (before is not None or last != "public_url")
-    if last == "read_fallback":  # what was not brought over is not found any more
-        return before is not None
+        return not moved and (before is not None or last not in {"public_url", "read_fallback"})
     if last in _PROMISES:
         return _less(before, after)
     if "lifecycle" in path:

@@ -463,7 +463,7 @@ async def test_store_of_a_plugin_can_not_be_a_fallback() -> None:
                 raise AttributeError(name)
             return getattr(whole, name)
 
-    registry = DriverRegistry({"memory": lambda backend: Plain() if backend.name == "old" else MemoryDriver(backend)})  # type: ignore[arg-type, return-value] # what a plug-in may give
+    registry = DriverRegistry({"memory": lambda backend: Plain() if backend.name == "old" else MemoryDriver(backend)})
     config = StorageConfig(backends=(entry("media", "old"), entry("old")))
     with pytest.raises(ConfigError, match="'old' has a store of its own"):
         await runtime.open_storage(config, registry=registry).open()
