@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import pulumi
-from pulumi_azure_native import Provider, authorization, resources, storage
+from pulumi_azure_native import Provider, authorization, monitor, resources, storage
 from pydantic import AfterValidator, Field
 
-from infra import azure_rm, naming
+from infra import azure_logs, azure_rm, logs, naming
 from infra import azure_settings as settings
 from infra.backend import BackendSpec
 from infra.fields import Days, Unique
@@ -17,7 +17,7 @@ from runtime.config import EncryptionConfig, NamedStorageConfig, StorageAzureCon
 from runtime.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from infra.context import Context
     from infra.endpoints import Endpoint
@@ -47,6 +47,7 @@ class Spec(BackendSpec):
     emulated_account = "devstoreaccount1"
     encryptions = {"dev": "AES256", "standard": "AES256", "regulated": "azure:cmk"}  # noqa: RUF012 - a ClassVar
     most_cors_rules = 5
+    can_log = True
 
     driver: Literal["azure"]
     location: str = Field(pattern=r"^[a-z]+[0-9]?$", description="an Azure region such as westeurope")
@@ -72,9 +73,14 @@ class Spec(BackendSpec):
         abort = self.lifecycle.abort_multipart_after if self.lifecycle else None
         if abort not in {None, timedelta(days=7)}:
             yield Problem("lifecycle.abort_multipart_after", "Azure drops unfinished uploads after a week", "7d")
-        if (self.grants or self.existing) and not context.emulated("azure") and not context.account("azure", ""):
-            found = "is required for grants and existing containers: their ids hold it"
+        by_id = bool(self.grants) or bool(self.existing) or self.logged(context)
+        if by_id and not context.emulated("azure") and not context.account("azure", ""):
+            found = "is required for grants, access logs and existing containers: their ids hold it"
             yield Problem("tandem:accounts.azure", found, "the subscription's id")
+
+    def log_place(self, context: Context) -> str | None:
+        """Azure writes logs within a region only; those for a workspace need no place."""
+        return None if context.logging.workspace else logs.name("azure", self.location)
 
     def _network_problems(self, context: Context) -> Iterator[Problem]:
         if self.network is None and not context.dev and self.existing is None:
@@ -148,6 +154,8 @@ class Bucket(pulumi.ComponentResource):
             self._service()
             self._container()
             self._lifecycle()
+        if spec.logged(context):
+            self._logging()
         for grant in spec.grants:
             for role, scope in self._home.assignments(grant.access):
                 self._assign(role, scope, grant.to)
@@ -226,6 +234,21 @@ class Bucket(pulumi.ComponentResource):
         )
         self.resources.append(policy)
 
+    def _logging(self) -> None:
+        context, place = self._context, self._spec.log_place(self._context)
+        after = context.logs[place].resources[-1:] if place else []
+        account = azure_logs.home(self._spec.location, context).account_id if place else None
+        setting = monitor.DiagnosticSetting(
+            f"{self._spec.name}-logging",
+            name="tandem",
+            resource_uri=f"{self._home.account_id}/blobServices/default",
+            logs=[monitor.DiagnosticsLogSettingsArgs(category=each, enabled=True) for each in azure_logs.CATEGORIES],
+            storage_account_id=account,
+            workspace_id=context.logging.workspace,
+            opts=self._options(after),
+        )
+        self.resources.append(setting)
+
     def _assign(self, role: str, scope: str, principal: str) -> None:
         kind, _, identity = principal.rpartition(":")
         # named by whom and what: by its place in the spec, a grant that moves up would be deleted after it was made
@@ -243,13 +266,18 @@ class Bucket(pulumi.ComponentResource):
     def _place(self) -> dict[str, str]:
         return {"account_name": self._home.account, "resource_group_name": self._home.group}
 
-    def _options(self, *, protect: bool = False) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
+    def _options(self, after: Sequence[pulumi.Resource] = (), *, protect: bool = False) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=[*self.resources[-1:], *after], protect=protect)
 
 
 def provision(spec: Spec, context: Context) -> Bucket:
     """Make the backend's account and container."""
     return Bucket(spec, context)
+
+
+def provision_logs(spec: Spec, context: Context) -> azure_logs.Logs:
+    """Make the account for the logs of the backend's region."""
+    return azure_logs.Logs(spec.location, context)
 
 
 def provider(endpoint: Endpoint) -> Provider:

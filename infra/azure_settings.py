@@ -50,20 +50,28 @@ def network(spec: Spec) -> storage.NetworkRuleSetArgs:
 
 def encryption(spec: Spec, *, dev: bool) -> storage.EncryptionArgs:
     """Whose key encrypts, twice over outside dev; that can only be chosen for a new account."""
-    service = storage.EncryptionServiceArgs(enabled=True, key_type="Account")
-    common = {
-        "services": storage.EncryptionServicesArgs(blob=service, file=service),
-        "require_infrastructure_encryption": not dev,
-    }
     if not spec.customer_key or spec.encryption is None:
-        return storage.EncryptionArgs(key_source="Microsoft.Storage", **common)
+        return own_keys(dev=dev)
     vault, name, version = azure_rm.key_parts(spec.encryption.kms_key_id or "")
     return storage.EncryptionArgs(
         key_source="Microsoft.Keyvault",
         key_vault_properties=storage.KeyVaultPropertiesArgs(key_vault_uri=vault, key_name=name, key_version=version),
         encryption_identity=storage.EncryptionIdentityArgs(encryption_user_assigned_identity=spec.key_identity),
-        **common,
+        **_encrypted(dev=dev),
     )
+
+
+def own_keys(*, dev: bool) -> storage.EncryptionArgs:
+    """Azure's own keys, twice over outside dev."""
+    return storage.EncryptionArgs(key_source="Microsoft.Storage", **_encrypted(dev=dev))
+
+
+def _encrypted(*, dev: bool) -> dict[str, Any]:
+    service = storage.EncryptionServiceArgs(enabled=True, key_type="Account")
+    return {
+        "services": storage.EncryptionServicesArgs(blob=service, file=service),
+        "require_infrastructure_encryption": not dev,
+    }
 
 
 def identity(spec: Spec) -> storage.IdentityArgs | None:

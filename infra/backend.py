@@ -168,6 +168,7 @@ class BackendSpec(Model):
         public_url: Where the objects are served to browsers.
         existing: A bucket that is there already; it is adopted, never deleted.
         read_fallback: Backend of this spec that has what this one does not have yet, while objects are brought over.
+        logging: Whether each access is logged; by default as the stack says, and never on an existing bucket.
         force_destroy: Whether destroying the stack deletes a bucket that still holds objects.
         tags: Owner tags beside the spec's own.
         transfer: How the application moves large objects.
@@ -185,6 +186,9 @@ class BackendSpec(Model):
     cannot: ClassVar[Mapping[str, str]] = {}
     """Keys below that the service can not honour, and why: refused, never dropped."""
 
+    can_log: ClassVar[bool] = False
+    """Whether the service logs accesses; then `log_place` and the module's ``provision_logs`` say where to."""
+
     most_cors_rules: ClassVar[int] = 100
     """CORS rules that one bucket may have."""
 
@@ -200,6 +204,7 @@ class BackendSpec(Model):
     public_url: PublicUrl | None = None
     existing: str | None = None
     read_fallback: BackendName | None = None
+    logging: StrictBool | None = None
     force_destroy: StrictBool | None = None
     tags: Tags = Field(default_factory=dict)
     transfer: TransferConfig = TransferConfig()
@@ -212,6 +217,18 @@ class BackendSpec(Model):
     def problems(self, context: Context) -> Iterator[Problem]:  # noqa: ARG002 - the drivers' hook
         """What is wrong between several keys, with paths below the backend."""
         return iter(())
+
+    def logged(self, context: Context) -> bool:
+        """Whether accesses are logged."""
+        if not self.can_log:
+            return False
+        if self.logging is not None:
+            return self.logging
+        return self.existing is None and context.logging.on(context.profile)
+
+    def log_place(self, context: Context) -> str | None:  # noqa: ARG002 - the drivers' hook
+        """Name of the stack's place for its logs; None where the logs go somewhere else."""
+        return None
 
     def default_encryption(self, profile: str) -> EncryptionType | None:
         """Whose key encrypts when the spec does not say."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from infra import logs
 from infra.backend import SERVICE_KEYS, BackendSpec
 from runtime.config import fallback_fault
 from runtime.errors import Problem
@@ -56,7 +57,7 @@ def exemption_problems(exemptions: Sequence[Exemption], document: Mapping[str, A
     seen: set[tuple[str, str]] = set()
     for index, each in enumerate(exemptions):
         path = f"{root}.exemptions[{index}]"
-        if each.backend not in names:
+        if each.backend not in names and logs.provider_of(each.backend) is None:
             found = f"there is no backend {each.backend!r}{did_you_mean(each.backend, names)}"
             yield Problem(f"{path}.backend", found, ", ".join(names) or None)
         if (each.rule, each.backend) in seen:
@@ -135,6 +136,12 @@ def _public(backend: BackendSpec, context: Context) -> Iterator[Problem]:
         yield Problem("public", "found True, and profile regulated forbids public buckets", "false, or another profile")
 
 
+def _logging(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    if backend.logging and not backend.can_log:
+        found = f"driver {backend.driver} can not do this: nothing there logs accesses"
+        yield Problem("logging", found, "leave it out")
+
+
 def _ownership(backend: BackendSpec, context: Context) -> Iterator[Problem]:
     if backend.force_destroy and not context.dev:
         yield Problem("force_destroy", f"found True in profile {context.profile}", "false; objects go in profile dev")
@@ -150,5 +157,6 @@ _CHECKS: Final[tuple[Callable[[BackendSpec, Context], Iterator[Problem]], ...]] 
     _lifecycle,
     _grants,
     _public,
+    _logging,
     _ownership,
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from infra.logs import Logging
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from infra.endpoints import Endpoint
+    from infra.logs import Place
     from infra.stack import Stack
 
 
@@ -28,6 +30,8 @@ class Context:
         tags: Owner tags of the whole spec.
         endpoints: Where the running emulators of the stack listen, by provider.
         providers: The explicit provider of each emulated service, made once per program; empty offline.
+        logging: What the spec says of access logs.
+        logs: The stack's places for logs, made once per program, by their names.
     """
 
     stack: Stack
@@ -35,6 +39,8 @@ class Context:
     tags: Mapping[str, str] = field(default_factory=dict)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     providers: Mapping[str, pulumi.ProviderResource] = field(default_factory=dict)
+    logging: Logging = field(default_factory=Logging)
+    logs: Mapping[str, Place] = field(default_factory=dict)
 
     @property
     def dev(self) -> bool:
@@ -59,6 +65,11 @@ class Context:
                 hint=f"tandem emulators up -s {self.stack.name}",
             )
         return self.endpoints[provider]
+
+    def speaks_tls(self, provider: str) -> bool:
+        """Whether a provider's service is reached over TLS: a policy against plain http would lock out the others."""
+        endpoint = self.endpoint(provider)
+        return endpoint is None or endpoint.url.startswith("https://")
 
     def account(self, provider: str, emulated: str) -> str:
         """The account that a provider works in, *emulated* on an emulator; empty when the stack names none."""

@@ -9,7 +9,7 @@ import pulumi
 from pulumi_gcp import Provider, kms, serviceaccount, storage
 from pydantic import AfterValidator, Field
 
-from infra import gcp, gcp_settings, naming
+from infra import gcp, gcp_logs, gcp_settings, logs, naming
 from infra.backend import BackendSpec
 from infra.fields import Duration
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageGCSConfig
@@ -17,14 +17,16 @@ from runtime.errors import Problem
 from runtime.fields import GCSBucketName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from infra.context import Context
     from infra.endpoints import Endpoint
     from infra.stack import Stack
 
 _KEY: Final = "storage"
-_OF_A_NEW_BUCKET: Final = ("cors", "encryption", "lifecycle", "soft_delete", "storage_class", "tags", "versioning")
+_OF_A_NEW_BUCKET: Final = (
+    "cors", "encryption", "lifecycle", "logging", "soft_delete", "storage_class", "tags", "versioning"
+)  # fmt: skip
 
 
 class Spec(BackendSpec):
@@ -42,6 +44,7 @@ class Spec(BackendSpec):
     provider = "gcp"
     emulated_account = "tandem-emulated"
     encryptions = {"dev": "AES256", "standard": "gcs:cmek", "regulated": "gcs:cmek"}  # noqa: RUF012 - a ClassVar
+    can_log = True
 
     driver: Literal["gcs"]
     location: Annotated[str, AfterValidator(gcp.location)] = Field(description="EU, US, ASIA or a region")
@@ -79,6 +82,10 @@ class Spec(BackendSpec):
         if len(gcp.labels(tags)) < len(tags):
             yield Problem("tags", "two of the tags have the same name as labels", "names that differ in [a-z0-9_-]")
         yield from self._existing_problems()
+
+    def log_place(self, context: Context) -> str:  # noqa: ARG002 - the drivers' hook
+        """Where the bucket is, so that no name of an object leaves the place that was chosen."""
+        return logs.name("gcp", self.project, self.location)
 
     def _existing_problems(self) -> Iterator[Problem]:
         """A bucket's settings are part of the bucket, so one that somebody else manages keeps all of them."""
@@ -143,9 +150,22 @@ class Bucket(pulumi.ComponentResource):
             cors=gcp_settings.cors_rules(spec) or None,
             labels=self._labels,
             force_destroy=bool(spec.force_destroy),
-            opts=self._options(protect=not self._context.dev),
+            logging=self._logging(),
+            opts=self._options(self._log_place(), protect=not self._context.dev),
         )
         self.resources.append(bucket)
+
+    def _log_place(self) -> list[pulumi.CustomResource]:
+        """What has to be there before the first log comes."""
+        spec = self._spec
+        return self._context.logs[spec.log_place(self._context)].resources[-1:] if spec.logged(self._context) else []
+
+    def _logging(self) -> storage.BucketLoggingArgs | None:
+        spec = self._spec
+        if not spec.logged(self._context):
+            return None
+        name = gcp_logs.bucket_name(spec.project, spec.location, self._context)
+        return storage.BucketLoggingArgs(log_bucket=name, log_object_prefix=spec.name)
 
     def _key(self) -> str:
         """The key's resource name: its owner's, or that of a new one that the storage service may use."""
@@ -217,14 +237,23 @@ class Bucket(pulumi.ComponentResource):
         made = storage.BucketIAMMember(name, bucket=self._name, role=iam_role, member=member, opts=self._options())
         self.resources.append(made)
 
-    def _options(self, *, protect: bool = False, retain_on_delete: bool | None = None) -> pulumi.ResourceOptions:
-        after = self.resources[-1:]
-        return pulumi.ResourceOptions(parent=self, depends_on=after, protect=protect, retain_on_delete=retain_on_delete)
+    def _options(
+        self, after: Sequence[pulumi.Resource] = (), *, protect: bool = False, retain_on_delete: bool | None = None
+    ) -> pulumi.ResourceOptions:
+        before = [*self.resources[-1:], *after]
+        return pulumi.ResourceOptions(
+            parent=self, depends_on=before, protect=protect, retain_on_delete=retain_on_delete
+        )
 
 
 def provision(spec: Spec, context: Context) -> Bucket:
     """Make the backend's bucket."""
     return Bucket(spec, context)
+
+
+def provision_logs(spec: Spec, context: Context) -> gcp_logs.Logs:
+    """Make the bucket for the logs of the backend's project and place."""
+    return gcp_logs.Logs(spec.project, spec.location, context)
 
 
 def provider(endpoint: Endpoint) -> Provider:

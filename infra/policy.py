@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from infra import logs
 from infra.rules import RULES
 from infra.rules.common import Check, Resources, Rule
 from runtime.errors import StorageError
@@ -48,7 +49,7 @@ class Verdict:
 
     Attributes:
         rule: Id of the rule.
-        backend: Name of the backend; empty for what belongs to the whole stack.
+        backend: Name of the backend, or of a place for logs; empty for what belongs to the whole stack.
         status: ``failed`` also when an exemption has expired; ``emulated`` where an emulator can not keep the rule.
         checks: What was looked at.
         note: The exemption, or why an emulator can not.
@@ -195,10 +196,11 @@ def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.da
     verdicts = []
     for resources in _backends(recording.records):
         for rule in RULES:
-            checks = tuple(rule.examine(resources)) if spec.profile in rule.profiles else ()
+            checks = tuple(rule.examine(resources)) if rule.applies(resources, spec.profile) else ()
             if not checks:
                 continue
-            verdict = _verdict(rule, resources.backend, checks, emulated=emulated.get(resources.backend, False))
+            here = emulated.get(resources.backend, logs.provider_of(resources.backend) in stack.emulators)
+            verdict = _verdict(rule, resources.backend, checks, emulated=here)
             key = (rule.id, resources.backend)
             if verdict.status is Status.FAILED and key in exemptions:
                 applied.add(key)
@@ -234,8 +236,9 @@ def _backends(records: Sequence[Record]) -> Iterator[Resources]:
     kinds: Mapping[tuple[str, Any], int] = Counter(
         (record.type, bucket) for record in records if isinstance(bucket := record.inputs.get("bucket"), str)
     )
+    places = {record.name for record in records if record.type == logs.COMPONENT}
     for name, found in groups.items():
-        yield Resources(name, found, kinds)
+        yield Resources(name, found, kinds, logs=name in places)
 
 
 def _absent(rule: Rule, profile: str) -> str:

@@ -15,6 +15,7 @@ from runtime.errors import ConfigError
 if TYPE_CHECKING:
     from infra.context import Context
     from infra.emit import Provisioned
+    from infra.logs import Place
     from infra.spec import StorageSpec
     from infra.stack import Stack
 
@@ -47,13 +48,25 @@ def program(stack: Stack) -> None:
 def register(spec: StorageSpec, context: Context) -> list[Provisioned]:
     """Register the resources of every backend; nothing is written and exported."""
     context = replace(context, providers=_providers(spec, context))
-    return [module_of(backend.driver).provision(backend, context) for backend in spec.backends]
+    context = replace(context, logs=_logs(spec, context))
+    made = [module_of(backend.driver).provision(backend, context) for backend in spec.backends]
+    return [*context.logs.values(), *made]
 
 
 def plan(stack: Stack, spec: StorageSpec) -> Context:
     """What the backends of a stack share, with the addresses of its running emulators."""
     context = context_of(stack, spec)
     return replace(context, endpoints=endpoints(stack)) if stack.emulators else context
+
+
+def _logs(spec: StorageSpec, context: Context) -> dict[str, Place]:
+    """The places that the backends log to, each made once."""
+    places: dict[str, Place] = {}
+    for backend in spec.backends:
+        name = backend.log_place(context) if backend.logged(context) else None
+        if name is not None and name not in places:
+            places[name] = module_of(backend.driver).provision_logs(backend, context)
+    return places
 
 
 def _providers(spec: StorageSpec, context: Context) -> dict[str, pulumi.ProviderResource]:

@@ -15,7 +15,7 @@ import pulumi_aws as aws
 from pulumi_aws import kms, s3
 from pydantic import AfterValidator, Field
 
-from infra import naming
+from infra import aws_logs, logs, naming
 from infra.aws import BucketRules, Home, bucket_policy, key_policy
 from infra.backend import SERVICE_KEYS, BackendSpec, EncryptionType
 from infra.fields import Duration, wrong
@@ -24,7 +24,7 @@ from runtime.errors import Problem
 from runtime.fields import S3BucketName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from infra.context import Context
     from infra.endpoints import Endpoint
@@ -55,6 +55,7 @@ class Spec(BackendSpec):
     provider = "aws"
     emulated_account = "000000000000"
     encryptions = {"dev": "AES256", "standard": "aws:kms", "regulated": "aws:kms"}  # noqa: RUF012 - a ClassVar above
+    can_log = True
 
     driver: Literal["s3"]
     region: Annotated[str, AfterValidator(_region)] = Field(description="here, or aws:region for the whole stack")
@@ -66,6 +67,10 @@ class Spec(BackendSpec):
         """The stack's region."""
         region = stack.config.get("aws:region")
         return {} if region is None else {"region": region}
+
+    def log_place(self, context: Context) -> str:  # noqa: ARG002 - the drivers' hook
+        """S3 writes logs within a region only."""
+        return logs.name("aws", self.region)
 
     def default_encryption(self, profile: str) -> EncryptionType | None:
         """The profile's; a public bucket keeps S3's own keys, because nobody may use a KMS key anonymously."""
@@ -91,8 +96,9 @@ class Spec(BackendSpec):
                 "encryption.type", "found 'aws:kms' on a public bucket: nobody may use a key anonymously", "AES256"
             )
         account = context.account("aws", self.emulated_account)
-        if (self.grants or resolved.customer_key) and not re.fullmatch(r"\d{12}", account):
-            found = f"found {account!r}" if account else "is required for customer keys and grants"
+        needed = bool(self.grants) or resolved.customer_key or self.logged(context)
+        if needed and not re.fullmatch(r"\d{12}", account):
+            found = f"found {account!r}" if account else "is required for customer keys, grants and access logs"
             yield Problem("tandem:accounts.aws", found, 'the account, quoted: "123456789012"')
 
 
@@ -120,6 +126,8 @@ class Bucket(pulumi.ComponentResource):
             self._set(s3.BucketCorsConfiguration, "cors", cors_rules=_cors_rules(spec))
         if policy := bucket_policy(self._home.bucket(self._name), _rules(spec, context)):
             self._set(s3.BucketPolicy, "policy", policy=policy)
+        if spec.logged(context):
+            self._logging(context)
         self.register_outputs({"bucket": self._name})
 
     def _bucket(self) -> None:
@@ -188,13 +196,27 @@ class Bucket(pulumi.ComponentResource):
         self.resources.append(alias)
         return key.arn
 
-    def _set(self, kind: Any, role: str, *, protect: bool = False, **settings: Any) -> None:
-        """Make one resource of the bucket, after the one before."""
-        options, name = self._options(protect=protect), f"{self._spec.name}-{role}"
+    def _logging(self, context: Context) -> None:
+        place = context.logs[self._spec.log_place(context)]
+        by_event = s3.BucketLoggingTargetObjectKeyFormatPartitionedPrefixArgs(partition_date_source="EventTime")
+        self._set(
+            s3.BucketLogging,
+            "logging",
+            after=place.resources[-1:],
+            target_bucket=aws_logs.bucket_name(self._home, context),
+            target_prefix=f"{self._spec.name}/",
+            target_object_key_format=s3.BucketLoggingTargetObjectKeyFormatArgs(partitioned_prefix=by_event),
+        )
+
+    def _set(
+        self, kind: Any, role: str, *, protect: bool = False, after: Sequence[pulumi.Resource] = (), **settings: Any
+    ) -> None:
+        """Make one resource of the bucket, after the one before and those of elsewhere."""
+        options, name = self._options(after, protect=protect), f"{self._spec.name}-{role}"
         self.resources.append(kind(name, bucket=self._name, region=self._home.region, **settings, opts=options))
 
-    def _options(self, *, protect: bool = False) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
+    def _options(self, after: Sequence[pulumi.Resource] = (), *, protect: bool = False) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=[*self.resources[-1:], *after], protect=protect)
 
 
 def provision(spec: Spec, context: Context) -> Bucket:
@@ -202,9 +224,14 @@ def provision(spec: Spec, context: Context) -> Bucket:
     return Bucket(spec, context)
 
 
+def provision_logs(spec: Spec, context: Context) -> aws_logs.Logs:
+    """Make the bucket for the logs of the backend's region."""
+    return aws_logs.Logs(home(spec, context), context)
+
+
 def provider(endpoint: Endpoint) -> aws.Provider:
     """The provider of an emulated stack: its S3 and KMS are at *endpoint*, and no AWS is ever asked."""
-    if not _speaks_tls(endpoint):
+    if not endpoint.url.startswith("https://"):
         # once for each run that changes something: `tandem up` previews first
         say = pulumi.log.info if pulumi.runtime.is_dry_run() else pulumi.log.warn
         say("the TLS-only policy of S3 buckets is left out: the emulator of this stack speaks plain http")
@@ -250,16 +277,11 @@ def _rules(spec: Spec, context: Context) -> BucketRules:
     # on an existing bucket only what the spec declares: a policy replaces the one that is there
     declared = not spec.existing or bool(spec.grants) or spec.public or spec.presign_max_age is not None
     return BucketRules(
-        tls_only=declared and _speaks_tls(context.endpoint("aws")),
+        tls_only=declared and context.speaks_tls("aws"),
         presign_max_age=spec.presign_max_age,
         grants=[(where.identity(grant.to), grant.access) for grant in spec.grants],
         public=spec.public,
     )
-
-
-def _speaks_tls(endpoint: Endpoint | None) -> bool:
-    # a policy that denies plain http would lock everybody out of an emulator that speaks nothing else
-    return endpoint is None or endpoint.url.startswith("https://")
 
 
 def _encryption(spec: Spec, context: Context) -> EncryptionConfig:

@@ -20,6 +20,7 @@ from infra.endpoints import problems as emulator_problems
 from infra.fields import Tags
 from infra.kv import KVSpec
 from infra.kv import read as read_kv
+from infra.logs import Logging, LoggingSpec
 from infra.problems import problems_of
 from infra.stack import KEYS
 from runtime.config import DRIVERS, StorageOperationConfig
@@ -48,6 +49,7 @@ class StorageSpec(Model):
         profile: How strict the defaults and the refusals are.
         tags: Owner tags of every resource whose service has tags.
         service: Limits on uploads, for the application.
+        logging: Whether accesses are logged, and for how long that is kept.
         backends: The named backends, sorted by name: Pulumi hands mappings over in an order of its own.
         kv: The named key-value stores, sorted by name.
         exemptions: Security rules that a backend does not keep, with the reason and until when.
@@ -56,6 +58,7 @@ class StorageSpec(Model):
     profile: Profile = "standard"
     tags: Tags = Field(default_factory=dict)
     service: StorageOperationConfig = StorageOperationConfig()
+    logging: LoggingSpec = Logging()
     backends: tuple[BackendSpec, ...] = ()
     kv: tuple[KVSpec, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
@@ -94,7 +97,7 @@ def load_spec(stack: Stack) -> StorageSpec:
 
 def context_of(stack: Stack, spec: StorageSpec) -> Context:
     """What the backends of a spec share, offline."""
-    return Context(stack, spec.profile, spec.tags)
+    return Context(stack, spec.profile, spec.tags, logging=spec.logging)
 
 
 def _load(stack: Stack, document: Mapping[str, Any], problems: list[Problem]) -> StorageSpec:
@@ -119,7 +122,7 @@ def _backends(
         message = "is required" if document is None else f"found {document!r}"
         return [], [Problem(root, message, "a mapping of names to backends, at least one")]
     backends, problems = [], []
-    context = Context(stack, profile or spec.profile, spec.tags)
+    context = Context(stack, profile or spec.profile, spec.tags, logging=spec.logging)
     for name, data in document.items():
         path = f"{root}.{name}"
         fault = _name_problem(name, path)

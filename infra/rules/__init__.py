@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from infra.rules import anywhere, aws, azure, gcp, r2
+from infra.rules import anywhere, aws, azure, gcp, logs, r2
 
 if TYPE_CHECKING:
     from infra.rules.common import Rule
 
-RULES: Final[tuple[Rule, ...]] = (*aws.RULES, *gcp.RULES, *azure.RULES, *r2.RULES, *anywhere.RULES)
+RULES: Final[tuple[Rule, ...]] = (
+    *aws.RULES,
+    *gcp.RULES,
+    *azure.RULES,
+    *r2.RULES,
+    *logs.RULES,
+    *anywhere.RULES,
+)
 
 OPT_IN: Final = {
     "FSBP S3.7": "replication to another region: doubles the cost, and the data leaves its region",

@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from infra.rules.common import (
+    NO_END,
     NOT_DEV,
+    WRITTEN_ONCE,
     Check,
     Resources,
     equals,
@@ -86,7 +88,13 @@ def encryption(resources: Resources) -> Iterable[Check]:
     )
 
 
-@rule("AWS-04", "A customer's key encrypts", "FSBP S3.17, CKV_AWS_145, TR AWS-0132", profiles=NOT_DEV)
+@rule(
+    "AWS-04",
+    "A customer's key encrypts",
+    "FSBP S3.17, CKV_AWS_145, TR AWS-0132",
+    profiles=NOT_DEV,
+    not_of_logs="S3 delivers no logs to a bucket with a customer's key",
+)
 def customer_key(resources: Resources) -> Iterable[Check]:
     expected = "a customer's key"
     return resources.beside(
@@ -110,7 +118,13 @@ def caller_keys(resources: Resources) -> Iterator[Check]:
         yield holds(found, "rules[0].blockedEncryptionTypes", lambda types: "SSE-C" in (types or ()), "SSE-C")
 
 
-@rule("AWS-07", "Versions are kept", "FSBP S3.14, CKV_AWS_21, TR AWS-0090", profiles=NOT_DEV)
+@rule(
+    "AWS-07",
+    "Versions are kept",
+    "FSBP S3.14, CKV_AWS_21, TR AWS-0090",
+    profiles=NOT_DEV,
+    not_of_logs=WRITTEN_ONCE,
+)
 def versioning(resources: Resources) -> Iterable[Check]:
     return resources.beside(
         BUCKET, VERSIONING, "Enabled", lambda found: [equals(found, "versioningConfiguration.status", wanted="Enabled")]
@@ -195,7 +209,13 @@ def presign_age(resources: Resources) -> Iterable[Check]:
     return resources.beside(BUCKET, POLICY, expected, test)
 
 
-@rule("AWS-14", "Access is logged, to another bucket", "FSBP S3.9, CKV_AWS_18, TR AWS-0089", profiles=NOT_DEV)
+@rule(
+    "AWS-14",
+    "Access is logged, to another bucket",
+    "FSBP S3.9, CKV_AWS_18, TR AWS-0089",
+    profiles=NOT_DEV,
+    not_of_logs=NO_END,
+)
 def logging(resources: Resources) -> Iterable[Check]:
     def test(record: Record) -> Iterator[Check]:
         yield holds(

@@ -6,7 +6,18 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.azure_rm import ROLE_NAMES
-from infra.rules.common import NOT_DEV, Check, Resources, equals, holds, items, missing, rule
+from infra.rules.common import (
+    NO_END,
+    NOT_DEV,
+    WRITTEN_ONCE,
+    Check,
+    Resources,
+    equals,
+    holds,
+    items,
+    missing,
+    rule,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,7 +115,7 @@ def soft_delete(resources: Resources) -> Iterable[Check]:
     return resources.beside(ACCOUNT, SERVICE, "soft delete of blobs and containers", test)
 
 
-@rule("AZ-10", "Versions are kept", "CIS Azure 9.2.3", profiles=NOT_DEV)
+@rule("AZ-10", "Versions are kept", "CIS Azure 9.2.3", profiles=NOT_DEV, not_of_logs=WRITTEN_ONCE)
 def versioning(resources: Resources) -> Iterable[Check]:
     return resources.beside(
         ACCOUNT, SERVICE, "versioning", lambda found: [equals(found, "isVersioningEnabled", wanted=True)]
@@ -128,7 +139,13 @@ def local_users(resources: Resources) -> Iterator[Check]:
         yield equals(account, "isSftpEnabled", wanted=False)
 
 
-@rule("AZ-13", "Reads, writes and deletions are logged", "CKV2_AZURE_21, TR AZU-0057", profiles=NOT_DEV)
+@rule(
+    "AZ-13",
+    "Reads, writes and deletions are logged",
+    "CKV2_AZURE_21, TR AZU-0057",
+    profiles=NOT_DEV,
+    not_of_logs=NO_END,
+)
 def diagnostics(resources: Resources) -> Iterator[Check]:
     settings = resources.of(DIAGNOSTICS)
     for setting in settings:

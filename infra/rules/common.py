@@ -21,6 +21,10 @@ ALWAYS: Final = frozenset({"dev", "standard", "regulated"})
 NOT_DEV: Final = frozenset({"standard", "regulated"})
 """Profiles of a rule that would only be in the way where everything can be lost."""
 
+WRITTEN_ONCE: Final = "logs are written once, and by nobody but the service"
+
+NO_END: Final = "a log of the log would never end"
+
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -57,11 +61,13 @@ class Resources:
         backend: Name of the backend.
         records: Its resources.
         kinds: How many resources of the stack are of a type and for a bucket.
+        logs: Whether these are a place for the access logs of others, and no backend.
     """
 
     backend: str
     records: Sequence[Record]
     kinds: Mapping[tuple[str, Any], int] = field(repr=False)
+    logs: bool = False
 
     def of(self, *types: str) -> list[Record]:
         """Its resources of these types, also those that were there before."""
@@ -91,6 +97,7 @@ class Rule:
         examine: Looks at a backend; tells nothing where there is nothing of its kind.
         profiles: Profiles that it belongs to.
         not_emulated: Why an emulator can not keep it; empty when it can.
+        not_of_logs: Why a place for access logs does not keep it; empty when it does.
     """
 
     id: str
@@ -99,15 +106,26 @@ class Rule:
     examine: Callable[[Resources], Iterable[Check]] = field(repr=False)
     profiles: frozenset[str] = ALWAYS
     not_emulated: str = ""
+    not_of_logs: str = ""
+
+    def applies(self, resources: Resources, profile: str) -> bool:
+        """Whether the rule is for these resources, under a profile."""
+        return profile in self.profiles and not (resources.logs and self.not_of_logs)
 
 
 def rule(
-    identity: str, title: str, sources: str, *, profiles: frozenset[str] = ALWAYS, not_emulated: str = ""
+    identity: str,
+    title: str,
+    sources: str,
+    *,
+    profiles: frozenset[str] = ALWAYS,
+    not_emulated: str = "",
+    not_of_logs: str = "",
 ) -> Callable[[Callable[[Resources], Iterable[Check]]], Rule]:
     """Make the function below into a rule; *sources* are separated by commas."""
 
     def made(examine: Callable[[Resources], Iterable[Check]]) -> Rule:
-        return Rule(identity, title, tuple(sources.split(", ")), examine, profiles, not_emulated)
+        return Rule(identity, title, tuple(sources.split(", ")), examine, profiles, not_emulated, not_of_logs)
 
     return made
 

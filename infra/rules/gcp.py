@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.rules.common import (
+    NO_END,
     NOT_DEV,
+    WRITTEN_ONCE,
     Check,
     Resources,
     equals,
@@ -62,7 +64,7 @@ def no_public_members(resources: Resources) -> Iterator[Check]:
         yield _named(record)
 
 
-@rule("GCP-04", "Versions are kept", "CKV_GCP_78, TR GCP-0078", profiles=NOT_DEV)
+@rule("GCP-04", "Versions are kept", "CKV_GCP_78, TR GCP-0078", profiles=NOT_DEV, not_of_logs=WRITTEN_ONCE)
 def versioning(resources: Resources) -> Iterator[Check]:
     for bucket in resources.made(BUCKET):
         yield equals(bucket, "versioning.enabled", wanted=True)
@@ -77,7 +79,13 @@ def soft_delete(resources: Resources) -> Iterator[Check]:
         yield holds(bucket, path, lambda found: isinstance(found, int), "a number of seconds")
 
 
-@rule("GCP-06", "A customer's key encrypts", "CKV_GCP_6, TR GCP-0066", profiles=NOT_DEV)
+@rule(
+    "GCP-06",
+    "A customer's key encrypts",
+    "CKV_GCP_6, TR GCP-0066",
+    profiles=NOT_DEV,
+    not_of_logs="a key that is lost would take along the evidence of how",
+)
 def customer_key(resources: Resources) -> Iterator[Check]:
     for bucket in resources.made(BUCKET):
         yield holds(bucket, "encryption.defaultKmsKeyName", present, "a customer's key")
@@ -99,7 +107,13 @@ def key_protection(resources: Resources) -> Iterator[Check]:
     yield from (protected(record) for record in resources.made(RING, KEY))
 
 
-@rule("GCP-09", "Access is logged, to another bucket", "CKV_GCP_62, CKV_GCP_63, TR GCP-0077", profiles=NOT_DEV)
+@rule(
+    "GCP-09",
+    "Access is logged, to another bucket",
+    "CKV_GCP_62, CKV_GCP_63, TR GCP-0077",
+    profiles=NOT_DEV,
+    not_of_logs=NO_END,
+)
 def logging(resources: Resources) -> Iterator[Check]:
     audited = any(record.inputs.get("service") == "storage.googleapis.com" for record in resources.of(AUDIT))
     for bucket in resources.made(BUCKET):

@@ -35,6 +35,7 @@ reports:
   cors: [{{origins: ["https://app.example.com"], methods: [GET], headers: [range], expose: [ETag], max_age: 5m}}]
   lifecycle: {{rules: [{{prefix: old/, expire_after: 1d}}]}}
   soft_delete: 14d
+  logging: false  # tests/infra/test_logs.py
   grants:
     - {{to: {APP}, access: [read, write, delete, list, presign]}}
     - {{to: "group:{APP}", access: [read, list]}}

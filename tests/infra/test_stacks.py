@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra.backend import BackendSpec, Cors, Encryption, Exemption, Grant, Lifecycle, LifecycleRule
+from infra.logs import Logging
 from infra.problems import keys_of
 from infra.provision import program
 from infra.recording import record
@@ -78,6 +79,7 @@ def _documented(keys: list[str]) -> list[str]:
     "model",
     [
         StorageSpec,
+        Logging,
         BackendSpec,
         Cors,
         Encryption,

@@ -25,6 +25,7 @@ ONE_ACCOUNT: Final = "the emulator has one account, with settings of its own"
 NO_VERSIONS: Final = "the emulator keeps no versions and nothing that was deleted"
 NO_FEED: Final = "the emulator writes no change feed"
 NO_LIFECYCLE: Final = "the emulator expires nothing"
+NO_MONITOR: Final = "the emulator tells no monitor"
 NO_ROLES: Final = "the emulator knows its account's key and no identities"
 
 
@@ -200,6 +201,24 @@ class Lifecycle(Noted[Blobs]):
         return f"{self.cloud.home(inputs).account_id}/managementPolicies/{inputs['managementPolicyName']}"
 
 
+class Diagnostics(Noted[Blobs]):
+    """What of a service is logged, and where to."""
+
+    type_name = "azure-native:monitor:DiagnosticSetting"
+    required = frozenset({"name", "resourceUri"})
+    names = replace = required
+    kept: ClassVar = {
+        "logs": NO_MONITOR,
+        "name": None,
+        "resourceUri": None,
+        "storageAccountId": NO_MONITOR,
+        "workspaceId": NO_MONITOR,
+    }
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        return f"{inputs['resourceUri']}/providers/microsoft.insights/diagnosticSettings/{inputs['name']}"
+
+
 class Assignment(Noted[Blobs]):
     """Who has a role on something."""
 
@@ -224,7 +243,7 @@ class AzureProvider(StandIn):
     """``pulumi_azure_native.Provider`` with ``metadata_host``, ``client_id`` and ``client_secret``."""
 
     name = "azure-native"
-    handlers = (Group, Account, Service, Container, Lifecycle, Assignment)
+    handlers = (Group, Account, Service, Container, Lifecycle, Diagnostics, Assignment)
 
     def connect(self, settings: dict[str, Any]) -> Blobs:
         """The emulator at ``metadata_host``."""

@@ -90,6 +90,7 @@ class Bucket(Handler[Gcs]):
         "labels": DROPPED,
         "lifecycleRules": DROPPED,
         "location": ONE_PLACE,
+        "logging": DROPPED,
         "project": None,
         "publicAccessPrevention": NO_IAM,
         "softDeletePolicy": DROPPED,

@@ -226,3 +226,27 @@ def test_keys_and_access_of_both_clouds_are_in_the_state_only(emulated: Emulated
     assert news(engine.up(emulated.stack)) == {}
     engine.destroy(emulated.stack)
     assert news(engine.up(emulated.stack))  # a key ring stays in Google's cloud, and there is none here
+
+
+def test_access_logs_have_places_of_their_own(emulated: Emulated, engine: Engine) -> None:
+    emulated.edit("profile: dev\n", "profile: dev\n    logging: {enabled: true, keep: 3d}\n")
+    created = engine.up(emulated.stack)
+    assert {backend["name"] for backend in created.outputs["storage"]["storage"]["backends"]} == BACKENDS
+    told, s3 = unheld(created), emulated.s3()
+    bucket = emulated.settings(created, "avatars")["bucket"]
+    found = s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"]
+    assert found["TargetPrefix"] == "avatars/"
+    target = found["TargetBucket"]
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=target)["Rules"]
+    assert [rule["Expiration"]["Days"] for rule in rules if "Expiration" in rule] == [3]
+    assert "logging.s3.amazonaws.com" in s3.get_bucket_policy(Bucket=target)["Policy"]
+    assert "logging" in told["exports-bucket"]
+    assert told["logs.gcp.tandem-emulated.eu-writer"] == {"member", "role"}
+    assert told["reports-logging"] == {"logs", "storageAccountId"}
+    assert news(engine.up(emulated.stack)) == {}
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})  # somebody turns it off
+    repaired = news(engine.up(emulated.stack))
+    assert set(repaired) == {"avatars-logging"}
+    assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"]["TargetBucket"] == target
+    assert set(news(engine.destroy(emulated.stack)).values()) == {"delete"}
+    assert s3.list_buckets()["Buckets"] == []
