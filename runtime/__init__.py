@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     )
     from runtime.protocols import BlobStoreProtocol
     from runtime.registry import DriverRegistry, Storage, open_storage
+    from runtime.requires import KVNeed, Need, Requires
     from runtime.store import BlobStore
     from runtime.verifying import Verification, verify
 
@@ -128,6 +129,7 @@ _HOMES = {
     ),
     "protocols": ("BlobStoreProtocol",),
     "registry": ("DriverRegistry", "Storage", "open_storage"),
+    "requires": ("KVNeed", "Need", "Requires"),
     "store": ("BlobStore",),
     "verifying": ("Verification", "verify"),
 }
@@ -157,9 +159,11 @@ __all__ = [
     "InvalidOptionError",
     "InvalidPathError",
     "InvalidValueError",
+    "KVNeed",
     "KVStoreProtocol",
     "Named",
     "NamedStorageConfig",
+    "Need",
     "NotFoundError",
     "NotModifiedError",
     "NotSupportedError",
@@ -172,6 +176,7 @@ __all__ = [
     "PresignedRequest",
     "QuotaExceededError",
     "RateLimitedError",
+    "Requires",
     "Storage",
     "StorageAzureConfig",
     "StorageConfig",

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from runtime.paths import ObjectPath
     from runtime.registry import DriverRegistry
+    from runtime.requires import Requires
     from runtime.store import BlobStore, Progress
     from runtime.verifying import Verification
 
@@ -374,6 +375,7 @@ def open_storage_sync(
     check: bool = False,
     hooks: Iterable[Hook] = (),
     registry: DriverRegistry | None = None,
+    requires: Requires | None = None,
 ) -> BlockingStorage:
     """All backends of the application for code that is not async, to be opened by ``with``.
 
@@ -382,5 +384,6 @@ def open_storage_sync(
         check: Ask every backend at opening whether it answers.
         hooks: Called around every operation, in the loop's thread.
         registry: Where drivers come from.
+        requires: As for `runtime.open_storage`.
     """
-    return BlockingStorage(open_storage(config, check=check, hooks=hooks, registry=registry))
+    return BlockingStorage(open_storage(config, check=check, hooks=hooks, registry=registry, requires=requires))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig, StorageOperationConfig
     from runtime.hooks import Hook
     from runtime.kv.base import KVStorage
+    from runtime.requires import Requires
     from runtime.verifying import Verification
 
 T = TypeVar("T")
@@ -120,6 +121,7 @@ class Storage(Mapping[str, BlobStore]):
         check: Ask every backend at `open` whether it answers, and open none when one does not.
         hooks: Called around every operation, see `runtime.hooks`.
         registry: Where drivers come from.
+        requires: What the application needs; `open` raises when the config does not give it.
 
     Attributes:
         config: What was configured.
@@ -132,8 +134,10 @@ class Storage(Mapping[str, BlobStore]):
         check: bool = False,
         hooks: Iterable[Hook] = (),
         registry: DriverRegistry | None = None,
+        requires: Requires | None = None,
     ) -> None:
         self.config = config
+        self._requires = requires
         self._check = check
         self._hooks = tuple(hooks)
         self._registry = registry or DriverRegistry()
@@ -144,6 +148,8 @@ class Storage(Mapping[str, BlobStore]):
         """Open every backend. When one can not be, those already open are closed again."""
         if self._stores is not None:
             return self
+        if self._requires is not None and self.config.enabled:
+            self._requires.demand(self.config, self.config.name)
         backends = self.config.named_backends() if self.config.enabled else ()
         stores: dict[str, BlobStore] = {}
         for backend in sorted(backends, key=lambda backend: backend.read_fallback is not None):
@@ -300,6 +306,7 @@ def open_storage(
     check: bool = False,
     hooks: Iterable[Hook] = (),
     registry: DriverRegistry | None = None,
+    requires: Requires | None = None,
 ) -> Storage:
     """All backends of the application, to be opened by ``async with`` (or ``await storage.open()``).
 
@@ -309,6 +316,7 @@ def open_storage(
         check: Ask every backend at opening whether it answers.
         hooks: Called around every operation, see `runtime.hooks`.
         registry: Where drivers come from, to put fakes in their place.
+        requires: What the application needs (`runtime.requires`); opening raises when the config does not give it.
 
     Raises:
         ConfigError: no config was found, or it is wrong.
@@ -317,7 +325,7 @@ def open_storage(
         return _stand_in(config, tuple(hooks))
     from runtime.loading import load_config  # noqa: PLC0415 - code that has its own config never loads it
 
-    return Storage(load_config(config), check=check, hooks=hooks, registry=registry)
+    return Storage(load_config(config), check=check, hooks=hooks, registry=registry, requires=requires)
 
 
 async def _close_all(stores: Mapping[str, BlobStore]) -> list[tuple[str, Exception]]:
