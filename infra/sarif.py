@@ -7,37 +7,41 @@ Source:
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from infra.apps import RULE as APP_RULE
 from infra.policy import Status
 from infra.rules import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
+    from infra.apps import Unmet
     from infra.policy import Report, Verdict
     from infra.rules.common import Check
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def sarif(report: Report, file: Path) -> dict[str, Any]:
+def sarif(report: Report, file: Path, missing: Sequence[Unmet] = ()) -> dict[str, Any]:
     """The document: one result for each check that does not hold; those that are exempt are suppressed, not left out.
 
     Args:
         report: The verdict.
         file: The stack's file, for the line of each backend.
+        missing: What applications require and the stack does not give; shown in the application's file.
     """
     lines = backend_lines(file)
     told = [each for each in report.verdicts if each.status in {Status.FAILED, Status.EXEMPT}]
     results = [_result(report, verdict, broken, lines) for verdict in told for broken in verdict.broken]
+    results += [_unmet(report, each) for each in missing]
     driver = {
         "name": "tandem",
         "version": version("tandem-storage"),
-        "rules": [_rule(index) for index in _INDEX.values()],
+        "rules": [*(_rule(index) for index in _INDEX.values()), *([_REQUIRED] if missing else [])],
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
 
@@ -71,6 +75,20 @@ def _result(report: Report, verdict: Verdict, broken: Check, lines: Mapping[str,
     if verdict.status is Status.EXEMPT:
         found["suppressions"] = [{"kind": "external", "status": "accepted", "justification": verdict.note}]
     return found
+
+
+_REQUIRED = {"id": APP_RULE, "shortDescription": {"text": "The stack gives what its applications require"}}
+
+
+def _unmet(report: Report, each: Unmet) -> dict[str, Any]:
+    return {
+        "ruleId": APP_RULE,
+        "ruleIndex": len(_INDEX),
+        "level": "error",
+        "message": {"text": f"{each.problem} (stack {report.stack})"},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": Path(each.app).as_posix()}}}],
+        "partialFingerprints": {"tandem/v1": f"{report.stack}/{APP_RULE}/{each.problem.path}"},
+    }
 
 
 def backend_lines(file: Path) -> dict[str, int]:

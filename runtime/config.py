@@ -361,6 +361,10 @@ class LifecycleConfig(Model):
     rules: tuple[LifecycleRule, ...] = ()
 
 
+VERBS: Final = ("read", "write", "list", "presign", "delete", "admin")
+"""What a grant can give, in the order in which it is told. ``admin`` is everything."""
+
+
 class GrantConfig(Model):
     """What one identity may do.
 

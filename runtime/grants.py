@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from runtime.config import VERBS
 from runtime.errors import PermissionDeniedError
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig
     from runtime.driver import Driver
-
-VERBS: Final = ("read", "write", "list", "presign", "delete", "admin")
-"""What a grant can give, in the order in which it is told. ``admin`` is everything."""
 
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "copy": ("read", "write"),
@@ -42,7 +40,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "upload": ("write",),
     "upload_from": ("write",),
 }
-"""The verbs that each operation needs; what is not here (`describe`, `get_url`) needs none that a grant gives."""
+"""The verbs that each operation needs; what is not here (`describe`, `get_url`, …) needs none."""
 
 _SIGNED: Final[Mapping[str, str]] = {"GET": "read", "HEAD": "read", "PUT": "write", "POST": "write", "DELETE": "delete"}
 """What the signer must be allowed himself, for a URL can do no more than he."""

@@ -27,10 +27,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from runtime.config import KV_DRIVERS, Model
+from runtime.config import KV_DRIVERS, VERBS, Model
 from runtime.errors import ConfigError, Problem
 from runtime.fields import BackendName
-from runtime.grants import VERBS
 from runtime.validation import did_you_mean, problems_of, why_unreadable
 
 if TYPE_CHECKING:

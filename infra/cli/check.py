@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
-from infra.cli.options import Json, Root, read_stack
+from infra.cli.options import Apps, Json, Root, read_stack
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from infra.apps import Unmet
     from infra.policy import Report, Verdict
 
 Stack = Annotated[
@@ -25,33 +30,43 @@ Rules = Annotated[bool, typer.Option("--rules", help="List the rules and leave."
 
 
 def check(
-    stack: Stack = None, sarif: Sarif = None, rules: Rules = False, as_json: Json = False, cwd: Root = None
+    stack: Stack = None,
+    sarif: Sarif = None,
+    rules: Rules = False,
+    app: Apps = None,
+    as_json: Json = False,
+    cwd: Root = None,
 ) -> None:
     """Judge a stack by the security rules: offline, without credentials, before anything is made.
 
     A rule that is not to be kept is exempted under tandem:storage in the stack's file, for one backend, with a
     reason and a last day: exemptions: [{rule: AZ-05, backend: reports, reason: "…", expires: "2027-06-30"}].
-    Exit code 1 when a rule fails or an exemption has expired, 2 when the spec is wrong.
+    What applications given by --app require of their storage ([tool.tandem.requires.<backend>] in pyproject.toml) is
+    compared too. Exit code 1 when a rule fails, an exemption has expired or a requirement is not met, 2 when the spec
+    or a declaration is wrong.
     """
     if rules:
         _list_rules(as_json=as_json)
         return
     if stack is None:
         raise ConfigError("which stack?", hint="name it: tandem check -s prod")
+    from infra.apps import unmet
     from infra.policy import check as judge
 
     selected = read_stack(stack, cwd)
-    report = judge(selected)
+    report, missing = judge(selected), unmet(selected, app or ())
     if sarif is not None:
         from infra.emit import write
         from infra.sarif import sarif as document
 
-        write(sarif, json.dumps(document(report, selected.file), indent=2) + "\n")
+        write(sarif, json.dumps(document(report, selected.file, missing), indent=2) + "\n")
     if as_json:
-        typer.echo(json.dumps(report.document(), indent=2))
+        found = [{"app": each.app, **asdict(each.problem)} for each in missing]
+        typer.echo(json.dumps({**report.document(), "unmet_requirements": found}, indent=2))
     else:
         print_report(report)
-    if report.failed:
+        _print_unmet(missing)
+    if report.failed or missing:
         raise typer.Exit(1)
 
 
@@ -71,9 +86,15 @@ def print_report(report: Report, *, errors: bool = False) -> None:
     console.print(f"[bold]{report.stack}[/] ({report.profile}): {counts}")
 
 
-def _lines(verdict: Verdict) -> list[str]:
-    from rich.markup import escape
+def _print_unmet(missing: Sequence[Unmet]) -> None:
+    from infra.apps import RULE
+    from infra.cli import output
 
+    for each in missing:
+        output.out.print(f"[red]failed  [/]{RULE:7} {escape(str(each))}")
+
+
+def _lines(verdict: Verdict) -> list[str]:
     from infra.policy import Status
     from infra.rules import RULES
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.options import AcceptBreaking, Engine, EngineName, Json, Root, StackName, Yes, read_stack
+from infra.cli.options import AcceptBreaking, Apps, Engine, EngineName, Json, Root, StackName, Yes, read_stack
 from infra.engine import Action
 from runtime.errors import ConfigError
 
@@ -28,12 +28,20 @@ Prove = Annotated[
 ]
 
 
-def preview(stack: StackName, engine: Engine = EngineName.AUTO, as_json: Json = False, cwd: Root = None) -> None:
+def preview(
+    stack: StackName,
+    engine: Engine = EngineName.AUTO,
+    app: Apps = None,
+    as_json: Json = False,
+    cwd: Root = None,
+) -> None:
     """Show what `up` would do, to the cloud and to the contract. Nothing is created, changed or written."""
+    from infra.apps import refuse_unmet
     from infra.cli import output
     from infra.pending import pending
 
     selected = _checked(read_stack(stack, cwd))
+    refuse_unmet(selected, app or ())
     plan, found = _engine(engine, selected).preview(selected), pending(selected)
     if as_json:
         typer.echo(json.dumps(_report(selected, plan, found), indent=2))
@@ -50,6 +58,7 @@ def up(
     prove: Prove = False,
     yes: Yes = False,
     accept_breaking: AcceptBreaking = False,
+    app: Apps = None,
     as_json: Json = False,
     cwd: Root = None,
 ) -> None:
@@ -58,12 +67,15 @@ def up(
     Safe to repeat: what is there already is left alone, what was lost is made again. Emulators that the stack
     lives on are started when they do not run. Deleting or replacing anything is asked first. What would break
     applications that run with the contract of before (another driver, bucket, region or prefix, a backend or a
-    grant that is gone) is refused without --accept-breaking.
+    grant that is gone) is refused without --accept-breaking. What an application given by --app still requires is
+    refused in any case.
     """
+    from infra.apps import refuse_unmet
     from infra.cli import output
     from infra.pending import pending, refuse_breaking
 
     selected = _checked(read_stack(stack, cwd))
+    refuse_unmet(selected, app or ())
     quiet = as_json
     _start_emulators(selected, quiet=quiet)
     found = pending(selected)

@@ -36,6 +36,10 @@ AcceptBreaking = Annotated[
         "--accept-breaking", help="Go on although applications that run with the contract of before would break."
     ),
 ]
+Apps = Annotated[
+    list[Path] | None,
+    typer.Option("--app", help="An application's pyproject.toml, or its directory: what it requires must be there."),
+]
 Engine = Annotated[
     EngineName,
     typer.Option(

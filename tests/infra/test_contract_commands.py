@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+import runtime
 from infra.changes import HIDDEN, Change, changes
 from infra.emit import document
 from infra.provision import plan, program
@@ -224,17 +225,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_type
 
-from backends import BackendName, Backends, backend
+import runtime
+from backends import BackendName, Backends, KVName, KVStores, backend, kv_store, requires
 
 if TYPE_CHECKING:
     from runtime import BlobStore, Storage
+    from runtime.kv.base import KVStorage
 
 
 async def use(storage: Storage) -> None:
     name: BackendName = "user-files"
     assert_type(backend(storage, name), "BlobStore")
     await Backends(storage).user_files.upload("a", b"")
+    entries: KVName = "log-ins"
+    assert_type(kv_store(storage, entries), "KVStorage")
+    await KVStores(storage).log_ins.set("a", 1)
+
+
+async def main() -> None:
+    async with runtime.open_storage(requires=requires()) as storage:
+        await use(storage)
 """
+KV = {"log-ins": {"driver": "memory"}}
 
 
 def _mypy(directory: Path) -> subprocess.CompletedProcess[str]:
@@ -247,16 +259,35 @@ def test_a_renamed_backend_fails_the_type_check_of_the_application(make_stack: M
     application.mkdir()
     (application / "app.py").write_text(APP)
     written = application / "backends.py"
-    stack = make_stack("{user-files: {driver: s3}, class: {driver: memory}}")
+    stack = make_stack("{user-files: {driver: s3}, class: {driver: memory}}", profile="dev", kv=KV)
     assert tandem("config", "types", "-s", "test", "-C", str(stack.root), "-o", str(written))[0] == 0
     found = _mypy(application)
     assert found.returncode == 0, found.stdout
-    renamed = make_stack("{files: {driver: s3}, class: {driver: memory}}")
+    renamed = make_stack(
+        "{files: {driver: s3}, class: {driver: memory}}", profile="dev", kv={"sessions": {"driver": "memory"}}
+    )
     written.write_text(module(renamed, load_spec(renamed)))
     found = _mypy(application)
     assert found.returncode == 1
     assert "Incompatible types in assignment (expression has type \"Literal['user-files']\"" in found.stdout
     assert '"Backends" has no attribute "user_files"' in found.stdout
+    assert "Incompatible types in assignment (expression has type \"Literal['log-ins']\"" in found.stdout
+    assert '"KVStores" has no attribute "log_ins"' in found.stdout
+
+
+async def test_the_names_of_the_module_are_required_at_opening(make_stack: MakeStack) -> None:
+    stack = make_stack("{files: {driver: memory}}", profile="dev", kv=KV)
+    names: dict[str, Any] = {}
+    exec(compile(module(stack, load_spec(stack)), "backends.py", "exec"), names)  # noqa: S102 - what we generated
+    there = {"backends": [{"name": "files", "driver": "memory"}], "kv": [{"name": "log-ins"}]}
+    async with runtime.open_storage(there, requires=names["requires"]()) as storage:
+        assert set(names["BACKENDS"]) == set(storage)
+        assert names["Backends"](storage).files is storage["files"]
+        assert names["KVStores"](storage).log_ins is names["kv_store"](storage, "log-ins")
+    with pytest.raises(ConfigError, match=r"requires\.files: there is no backend 'files'.*\n.*requires-kv\.log-ins"):
+        await runtime.open_storage(
+            {"backends": [{"name": "file", "driver": "memory"}]}, requires=names["requires"]()
+        ).open()
 
 
 def test_two_names_that_are_one_in_python_are_refused(make_stack: MakeStack) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import runtime
-from runtime.config import NamedStorageConfig, StorageConfig
+from runtime.config import VERBS, NamedStorageConfig, StorageConfig
 from runtime.drivers.memory import MemoryDriver
 from runtime.errors import ConfigError, NotFoundError, PermissionDeniedError, StorageError
-from runtime.grants import NEEDS, VERBS, Access, access_to
+from runtime.grants import NEEDS, Access, access_to
 from runtime.loading import load_config
 from runtime.store import BlobStore
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-APART = {"close", "describe", "get_url", "health_check", "open", "write_stream"}
+APART = {"live_settings", "close", "describe", "get_url", "health_check", "open", "write_stream"}
 """What needs no grant; `write_stream` is `upload`."""
 
 
