@@ -26,7 +26,15 @@ from runtime.merging import merged_page
 from runtime.models import ObjectPage, UploadOptions
 from runtime.multipart import CLEAN_UP_SECONDS, send, to_the_end
 from runtime.operation import translated
-from runtime.placeholder import SIZE, head_or_none, hold, holds_placeholder, is_a, is_placeholder, release
+from runtime.placeholder import (
+    head_or_none,
+    hold,
+    holds_placeholder,
+    is_a,
+    is_placeholder,
+    release,
+    without_placeholders,
+)
 from runtime.sources import source_of
 from runtime.sync import kept
 from runtime.versions import demand_same
@@ -173,16 +181,7 @@ class FallbackDriver(Driver):
         return await self._by_old(prefix, self._old.list_objects, prefix, **options)
 
     async def _list_new(self, prefix: str, **options: Any) -> ObjectPage:
-        page = await self._new.list_objects(prefix, **options)
-        hidden = set()
-        for info in page.objects:
-            if info.size == SIZE:
-                found = await head_or_none(self._new, info.path)
-                if found is None or is_placeholder(found):
-                    hidden.add(info.path)
-        if not hidden:
-            return page
-        return replace(page, objects=tuple(info for info in page.objects if info.path not in hidden))
+        return await without_placeholders(self._new, await self._new.list_objects(prefix, **options))
 
     # writing
 
@@ -191,7 +190,7 @@ class FallbackDriver(Driver):
         try:
             return await self._new.put(path, data, chosen)
         except BaseException as exc:
-            await self._give_up(path, held)
+            await self._failed(path, held, exc)
             self._as_asked(exc, options, chosen)
             raise
 
@@ -200,7 +199,7 @@ class FallbackDriver(Driver):
         try:
             upload_id = await self._new.start_multipart(path, chosen)
         except BaseException as exc:
-            await self._give_up(path, held)
+            await self._failed(path, held, exc)
             self._as_asked(exc, options, chosen)
             raise
         if chosen is not options:
@@ -217,6 +216,8 @@ class FallbackDriver(Driver):
         try:
             info = await self._new.complete_multipart(path, upload_id, parts, size, chosen)
         except Exception as exc:
+            if self._lost(exc):
+                self._conditional.pop((path, upload_id), None)  # nothing of ours is there to be removed
             self._as_asked(exc, options, chosen)
             raise
         self._conditional.pop((path, upload_id), None)
@@ -346,8 +347,16 @@ class FallbackDriver(Driver):
     def _as_asked(self, error: BaseException, options: UploadOptions, chosen: UploadOptions) -> None:
         """A failed placeholder means, to who asked for an empty path, that somebody else was faster."""
         renamed = options.if_not_exists and not chosen.if_not_exists
-        if renamed and isinstance(error, Exception) and is_a(error, self.new, PreconditionFailedError, NotFoundError):
+        if renamed and self._lost(error):
             raise AlreadyExistsError("an object is at this path already") from error
+
+    def _lost(self, error: BaseException) -> bool:
+        """Whether a write failed because its placeholder is gone."""
+        return isinstance(error, Exception) and is_a(error, self.new, PreconditionFailedError, NotFoundError)
+
+    async def _failed(self, path: str, held: str | None, error: BaseException) -> None:
+        if not self._lost(error):
+            await self._give_up(path, held)
 
     async def _give_up(self, path: str, held: str | None) -> None:
         if held is not None:

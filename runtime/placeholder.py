@@ -8,6 +8,7 @@ Readers take it for no object; one that a killed program left changes nothing an
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from runtime.operation import kind_of
 if TYPE_CHECKING:
     from runtime.driver import Driver
     from runtime.errors import StorageError
-    from runtime.models import FileInfo
+    from runtime.models import FileInfo, ObjectPage
 
 CONTENT_TYPE: Final = "application/vnd.tandem.placeholder"
 
@@ -62,24 +63,35 @@ async def head_or_none(driver: Driver, path: str) -> FileInfo | None:
         return None
 
 
+async def without_placeholders(driver: Driver, page: ObjectPage) -> ObjectPage:
+    """A page of *driver*'s listing without placeholders; those of their size are asked for one by one."""
+    hidden = set()
+    for info in page.objects:
+        if info.size == SIZE:
+            found = await head_or_none(driver, info.path)
+            if found is None or is_placeholder(found):
+                hidden.add(info.path)
+    return replace(page, objects=tuple(info for info in page.objects if info.path not in hidden)) if hidden else page
+
+
 async def hold(driver: Driver, path: str) -> str | None:
     """Put a placeholder of one's own at a path, also over one of somebody else, who then can not finish.
 
     Returns:
         Its etag; None when an object is there.
     """
+    options = UploadOptions(content_type=CONTENT_TYPE, if_not_exists=True)
     for _ in range(ATTEMPTS):
-        options = UploadOptions(content_type=CONTENT_TYPE, if_not_exists=True)
-        found = await head_or_none(driver, path)
-        if found is not None:
-            if not is_placeholder(found):
-                return None
-            options = UploadOptions(content_type=CONTENT_TYPE, if_match=found.etag)
         try:
             return (await driver.put(path, content(), options)).etag
         except Exception as exc:
             if not is_a(exc, driver, AlreadyExistsError, PreconditionFailedError, NotFoundError):
                 raise
+        found = await head_or_none(driver, path)
+        if found is not None and not is_placeholder(found):
+            return None
+        etag = found.etag if found is not None else None
+        options = UploadOptions(content_type=CONTENT_TYPE, if_not_exists=etag is None, if_match=etag)
     raise PreconditionFailedError(f"other writers were faster {ATTEMPTS} times", path=path, retryable=True)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runtime.cli.configuration import config_commands
 from runtime.cli.copying import cp
 from runtime.cli.doctor import doctor
+from runtime.cli.migrating import migrate
 from runtime.cli.reading import cat, ls, stat, url
 from runtime.cli.removing import rm
 from runtime.cli.sweeping import sweep
@@ -21,7 +22,7 @@ CONFIG = "Config"
 
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
-    for command in (ls, stat, cat, cp, sync, rm, sweep, url):
+    for command in (ls, stat, cat, cp, sync, migrate, rm, sweep, url):
         app.command(rich_help_panel=OBJECTS)(command)
     app.add_typer(config_commands, name="config", rich_help_panel=CONFIG)
     app.command(rich_help_panel=CONFIG)(doctor)
