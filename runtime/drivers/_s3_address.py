@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-_UNCARRIED: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
-"""Names that obstore refuses or rewrites: an empty, ``.`` or ``..`` segment, an edge slash, ASCII controls (run)."""
-
 _SUFFIXES: Final = {"cn-": "amazonaws.com.cn", "eusc-": "amazonaws.eu"}
 """DNS suffix by the start of a region's name. Source: the partitions of botocore's endpoint data."""
-
-
-def carried_by_obstore(path: str) -> bool:
-    """Whether obstore passes *path* on byte for byte."""
-    return _UNCARRIED.search(path) is None
 
 
 def encode(path: str) -> str:
@@ -64,11 +55,6 @@ class Address:
     def secure(self) -> bool:
         """Whether requests go through TLS."""
         return self.scheme == "https"
-
-    @property
-    def obstore_endpoint(self) -> str:
-        """The endpoint as obstore wants it: with the bucket when the host names it, else without."""
-        return f"{self.scheme}://{self.host}{self.root.rpartition('/')[0]}"
 
     def target(self, path: str | None) -> str:
         """The encoded path of an object in its URL, or of the bucket."""

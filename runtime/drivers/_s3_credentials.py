@@ -1,4 +1,4 @@
-"""Who signs: the keys of the contract, else the AWS default chain; one source for obstore and our own requests."""
+"""Who signs: the keys of the contract, else the AWS default chain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from runtime.errors import (
 )
 
 if TYPE_CHECKING:
-    from obstore.store import S3Credential
     from pydantic import SecretStr
 
 _EARLY: Final = timedelta(minutes=5)
@@ -73,16 +72,6 @@ class CredentialSource:
                 current = await self._ask()
             return current
 
-    async def for_obstore(self) -> S3Credential:
-        """The same as obstore's credential provider; obstore asks again when they end."""
-        credentials = await self.get()
-        return {
-            "access_key_id": credentials.access_key,
-            "secret_access_key": credentials.secret_key,
-            "token": credentials.token,
-            "expires_at": credentials.expires_at or self._fresh_until,
-        }
-
     async def _ask(self) -> Credentials:
         # half a second and 30 MB that a backend with keys of its own never pays
         from aiobotocore.session import get_session  # noqa: PLC0415
@@ -101,7 +90,7 @@ class CredentialSource:
             raise UnauthenticatedError("no AWS credentials found", hint=_HINT)
         ends: datetime | None = getattr(self._chain, "_expiry_time", None)  # no public name gives it
         if ends is not None:
-            ends = ends.astimezone(UTC)  # botocore's is aware in a type of its own, which obstore refuses
+            ends = ends.astimezone(UTC)  # botocore's is aware in a type of its own
         self._fresh_until = ends - _EARLY if ends else datetime.now(UTC) + _UNDATED
         self._current = Credentials(frozen.access_key, frozen.secret_key, frozen.token, ends)
         return self._current

@@ -1,8 +1,5 @@
 """What S3 answers when it refuses, and which kind of `runtime.errors.StorageError` that is.
 
-obstore's exceptions carry neither status nor code as attributes; both stand in the exception's debug
-rendering (``status: 404``, ``<Code>NoSuchKey</Code>``, ``kind: Timeout``) and are read from there.
-
 Source:
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
     https://developers.cloudflare.com/r2/api/error-codes/
@@ -10,13 +7,11 @@ Source:
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from lxml import etree
-from obstore.exceptions import BaseError
-from obstore.exceptions import UnauthenticatedError as ObstoreUnauthenticated
 
+from runtime.drivers._wire_errors import WireError
 from runtime.errors import (
     AlreadyExistsError,
     ChecksumMismatchError,
@@ -36,9 +31,6 @@ from runtime.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-OBSTORE_ERRORS: Final = (BaseError, FileNotFoundError)
-"""What an obstore call raises when the service refuses or can not be reached."""
 
 _PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, recover=True)
 
@@ -198,50 +190,15 @@ def error_fields(body: bytes) -> tuple[str, str, str | None]:
     return fields.get("Code", ""), fields.get("Message", ""), fields.get("RequestId")
 
 
-def from_obstore(error: Exception) -> ServiceError:
-    """The same of an obstore exception."""
-    text = str(error)
-    shown, _, debug = text.partition("\n\nDebug source:")
-    status = re.search(r"\bstatus: (\d{3})\b", debug)
-    code, message, request_id = error_fields(shown[shown.find("<") :].encode() if "<" in shown else b"")
-    kind: type[StorageError] | None = None
-    if status is None:
-        kind = _without_answer(error, debug)
-        message = message or f"no usable answer from the service: {_reason(debug)}"
-    return ServiceError(int(status[1]) if status else None, code, message, request_id=request_id, kind=kind)
-
-
 def behind_the_end(error: ServiceError) -> bool:
     """Whether a range was refused because the object has no byte of it; an empty object has none of any range."""
     return error.code == "InvalidRange" or error.status == 416  # noqa: PLR2004 - RFC 9110: range not satisfiable
-
-
-def ignored_range(error: ServiceError) -> bool:
-    """Whether the server sent the whole object where a range of it was asked for, which RFC 9110 allows."""
-    return isinstance(error.__cause__, BaseError) and "source: NotPartial" in str(error.__cause__)
-
-
-def _without_answer(error: Exception, debug: str) -> type[StorageError]:
-    if isinstance(error, ObstoreUnauthenticated):  # our credential provider raised
-        return UnauthenticatedError
-    if isinstance(error, FileNotFoundError):
-        return NotFoundError
-    if "kind: Timeout" in debug:
-        return StorageTimeoutError
-    return StorageUnavailableError
-
-
-def _reason(debug: str) -> str:
-    kind, os_error = re.search(r"\bkind: (\w+)", debug), re.search(r"\bcode: (\d+),\s+kind: (\w+)", debug)
-    return os_error[2] if os_error else kind[1] if kind else "unknown"
 
 
 def classify(error: Exception) -> type[StorageError] | None:
     """The kind of anything that this driver or its SDKs raise; None for what is not an answer."""
     if isinstance(error, ServiceError):
         return error.kind
-    if isinstance(error, BaseError):
-        return from_obstore(error).kind
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore's ClientError
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -253,9 +210,9 @@ def classify(error: Exception) -> type[StorageError] | None:
 
 
 def detail(error: Exception) -> str | None:
-    """Status and code of an answer, as ``404 NoSuchKey``; never the service's own text."""
-    if isinstance(error, BaseError):
-        error = from_obstore(error)
+    """Status and code of an answer, as ``404 NoSuchKey``, or why there is none; never the service's own text."""
+    if isinstance(error, WireError):
+        return str(error)
     if isinstance(error, ServiceError):
         return " ".join(part for part in (str(error.status or ""), error.code) if part) or None
     response = getattr(error, "response", None)

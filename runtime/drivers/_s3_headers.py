@@ -1,4 +1,4 @@
-"""Attributes of an object, as `UploadOptions`, as headers, as obstore's attributes, and back as `FileInfo`.
+"""Attributes of an object, as `UploadOptions`, as headers, and back as `FileInfo`.
 
 Metadata values that signing would fold (two spaces) or that look encoded already are sent as RFC 2047 words, and
 such words are decoded when read: S3 encodes other writers' Unicode so, and R2 decodes and encodes it itself.
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from runtime.models import FileInfo
@@ -23,21 +23,12 @@ from runtime.models import FileInfo
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from obstore.store import S3Config
-
     from runtime.config import EncryptionConfig
     from runtime.models import UploadOptions
 
 META: Final = "x-amz-meta-"
 DEFAULT_TYPE: Final = "application/octet-stream"
 
-_STANDARD: Final = {
-    "content-type": "Content-Type",
-    "cache-control": "Cache-Control",
-    "content-disposition": "Content-Disposition",
-    "content-encoding": "Content-Encoding",
-}
-_OBSTORE_NAMES: Final = frozenset({*_STANDARD, "content-language", "storage-class"})
 _WORD_BYTES: Final = 45  # 60 base64 characters: an encoded word has at most 75
 
 
@@ -51,24 +42,6 @@ def encryption_headers(encryption: EncryptionConfig) -> dict[str, str]:
     if encryption.kms_key_id:
         headers["x-amz-server-side-encryption-aws-kms-key-id"] = encryption.kms_key_id
     return headers
-
-
-def encryption_config(encryption: EncryptionConfig) -> S3Config:
-    """The same as obstore's configuration."""
-    headers = encryption_headers(encryption)
-    if not headers:
-        return {}
-    config: S3Config = {"server_side_encryption": encryption.type}
-    if encryption.type == "aws:kms":
-        config["sse_bucket_key_enabled"] = True
-        if encryption.kms_key_id:
-            config["sse_kms_key_id"] = encryption.kms_key_id
-    return config
-
-
-def needs_request(options: UploadOptions) -> bool:
-    """Whether obstore can not carry these options: a checksum, or metadata named as one of its attributes."""
-    return options.checksum is not None or not _OBSTORE_NAMES.isdisjoint(options.metadata or ())
 
 
 def write_headers(options: UploadOptions) -> dict[str, str]:
@@ -94,22 +67,6 @@ def condition_headers(options: UploadOptions) -> dict[str, str]:
     if options.if_not_exists:
         return {"if-none-match": "*"}
     return {} if options.if_match is None else {"if-match": f'"{options.if_match}"'}
-
-
-def obstore_attributes(options: UploadOptions) -> dict[str, str]:
-    """The same for obstore's ``put``."""
-    attributes = {"Content-Type": options.content_type or DEFAULT_TYPE}
-    if options.cache_control is not None:
-        attributes["Cache-Control"] = options.cache_control
-    if options.content_disposition is not None:
-        attributes["Content-Disposition"] = options.content_disposition
-    if options.content_encoding is not None:
-        attributes["Content-Encoding"] = options.content_encoding
-    if options.storage_class is not None:
-        attributes["Storage-Class"] = options.storage_class
-    for name, value in (options.metadata or {}).items():
-        attributes[name] = encode_value(value)
-    return attributes
 
 
 def encode_value(value: str) -> str:
@@ -164,38 +121,9 @@ def info_from_headers(path: str, headers: Mapping[str, str]) -> FileInfo:
         headers.get("content-type", DEFAULT_TYPE),
         parsedate_to_datetime(headers["last-modified"]).astimezone(UTC),
         etag=etag.strip('"') if etag else None,
-        metadata={
-            name[len(META) :].lower(): decode_value(value)
-            for name, value in headers.items()
-            if name.lower().startswith(META)
-        },
+        metadata={name[len(META) :]: decode_value(value) for name, value in headers.items() if name.startswith(META)},
         cache_control=headers.get("cache-control"),
         content_disposition=headers.get("content-disposition"),
         content_encoding=headers.get("content-encoding"),
         version=headers.get("x-amz-version-id"),
-    )
-
-
-def info_from_obstore(path: str, meta: Mapping[str, Any], attributes: dict[str, str]) -> FileInfo:
-    """What obstore says of an object."""
-    etag = meta["e_tag"]
-    content_type = attributes.pop("Content-Type", DEFAULT_TYPE)
-    cache_control = attributes.pop("Cache-Control", None)
-    disposition = attributes.pop("Content-Disposition", None)
-    encoding = attributes.pop("Content-Encoding", None)
-    if attributes:
-        attributes.pop("Content-Language", None)
-        attributes.pop("Storage-Class", None)
-        attributes = {name: decode_value(value) for name, value in attributes.items()}
-    return FileInfo(
-        path,
-        meta["size"],
-        content_type,
-        meta["last_modified"],
-        etag=etag.strip('"') if etag else None,
-        metadata=attributes,
-        cache_control=cache_control,
-        content_disposition=disposition,
-        content_encoding=encoding,
-        version=meta["version"],
     )

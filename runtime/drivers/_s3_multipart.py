@@ -22,13 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runtime.driver import Bytes
-    from runtime.drivers._s3_requests import Answer, Requests
+    from runtime.drivers._s3_requests import Requests
+    from runtime.drivers._wire_answer import Answer
     from runtime.models import FileInfo, UploadOptions
 
 MIB: Final = 1024 * 1024
 COPY_PART: Final = 512 * MIB
 COPIES_AT_ONCE: Final = 8
-_ATTRIBUTES: Final = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language")
+_ATTRIBUTES: Final[tuple[str, ...]] = (
+    "content-type",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+)
 
 
 def field(answer: Answer, name: str) -> str:
@@ -137,8 +144,8 @@ class Multipart:
         """
         part_size = self.copy_part
         head = (await self._requests.send("HEAD", source)).headers
-        headers = {name: head[name] for name in _ATTRIBUTES if name in head}
-        headers |= {name.lower(): value for name, value in head.items() if name.lower().startswith("x-amz-meta-")}
+        headers: dict[str, str] = {name: head[name] for name in _ATTRIBUTES if name in head}
+        headers |= {name: value for name, value in head.items() if name.startswith("x-amz-meta-")}
         if self._has_tags and (tags := await self._tags(source)):  # HEAD need not tell their count
             headers["x-amz-tagging"] = tags
         upload_id = await self._begin(destination, {**headers, **self._encryption})

@@ -1,104 +1,63 @@
-"""Readers of an object: one for each way its bytes arrive."""
+"""How an object is asked for and read: one request, resumed where its connection breaks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import obstore
-
-from runtime.driver import ObjectReader
-from runtime.drivers._s3_errors import OBSTORE_ERRORS, from_obstore
+from runtime.driver import ByteRange
+from runtime.drivers._s3_errors import ServiceError
 from runtime.drivers._s3_headers import info_from_headers
+from runtime.drivers._wire_reading import Trimmed, WireReader
+from runtime.errors import PreconditionFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from runtime.driver import ObjectReader
+    from runtime.drivers._s3_requests import Requests
+    from runtime.drivers._wire_answer import Answer
 
-    from aiohttp import ClientResponse
-    from obstore import GetResult
-    from obstore.store import S3Store
-
-    from runtime.driver import ByteRange
-    from runtime.models import FileInfo
-
-ENDLESS: Final = 1 << 43
-"""More bytes than an object can have; a range that is longer than its object ends with it."""
+_PARTIAL = 206
 
 
-async def read_content(store: S3Store, path: str, byte_range: ByteRange | None) -> bytes:
-    """The bytes of an object or a range, in one step of the event loop, where a `GetResult` needs two.
-
-    A quarter of a small read's processor time. It is always a range, as only obstore's ranges are read so.
-    """
-    start, end = byte_range or (0, None)
-    length = ENDLESS if end is None else end - start
-    return (await obstore.get_range_async(store, path, start=start, length=length)).to_bytes()
+def range_header(wanted: ByteRange) -> str:
+    """A range as HTTP writes it: both ends are inside."""
+    return f"bytes={wanted.start}-{'' if wanted.end is None else wanted.end - 1}"
 
 
-class NoBytes(ObjectReader):
-    """A range that holds no byte of the object."""
+async def open_object(requests: Requests, path: str, wanted: ByteRange | None) -> ObjectReader:
+    """Begin to read an object, or the part of it that is *wanted*."""
+    headers = {} if wanted is None else {"range": range_header(wanted)}
+    answer = await requests.begin("GET", path, headers=headers)
+    try:
+        info = info_from_headers(path, answer.headers)
+    except BaseException:
+        answer.close()
+        raise
+    partial = answer.status == _PARTIAL
+    begin, end = wanted if wanted is not None and partial else ByteRange(0)
 
-    def __init__(self, info: FileInfo) -> None:
-        self.info = info
+    async def rest(done: int) -> Answer:
+        start = begin + done
+        conditions = {"range": range_header(ByteRange(start, end))}
+        if info.etag is not None:
+            conditions["if-match"] = answer.headers["etag"]
+        again = await requests.begin("GET", path, headers=conditions)
+        told = again.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0]
+        if again.headers.get("etag") != answer.headers.get("etag"):
+            again.close()
+            raise ServiceError(
+                None, "PreconditionFailed", "it was replaced while it was read", kind=PreconditionFailedError
+            )
+        if (again.status != _PARTIAL or told != str(start)) and start:
+            again.close()
+            raise ServiceError(again.status, "InvalidRange", "the server can not resume")
+        return again
 
-    async def read(self) -> bytes:
-        return b""
-
-    async def chunks(self, size_hint: int) -> AsyncIterator[bytes]:
-        nothing: tuple[bytes, ...] = ()
-        for piece in nothing:
-            yield piece
-
-
-class ObstoreReader(ObjectReader):
-    """An object that obstore reads."""
-
-    __slots__ = ("_result", "info")
-
-    def __init__(self, info: FileInfo, result: GetResult) -> None:
-        self.info = info
-        self._result: GetResult | None = result
-
-    async def read(self) -> bytes:
-        try:
-            return (await self._open().bytes_async()).to_bytes()
-        except OBSTORE_ERRORS as exc:
-            raise from_obstore(exc) from exc
-
-    async def chunks(self, size_hint: int) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._open().stream(min_chunk_size=size_hint):
-                yield chunk
-        except OBSTORE_ERRORS as exc:
-            raise from_obstore(exc) from exc
-
-    async def aclose(self) -> None:
-        self._result = None  # the connection goes with the last reference
-
-    def _open(self) -> GetResult:
-        if self._result is None:
-            raise ValueError("this reader is closed")
-        return self._result
+    reader = WireReader(info, answer, rest)
+    return reader if wanted is None or partial else Trimmed(reader, wanted)
 
 
-class ResponseReader(ObjectReader):
-    """An object that a request of our own reads."""
-
-    def __init__(self, path: str, response: ClientResponse) -> None:
-        self.info = info_from_headers(path, response.headers)
-        self._response = response
-
-    async def read(self) -> bytes:
-        try:
-            return await self._response.read()
-        finally:
-            self._response.release()
-
-    async def chunks(self, size_hint: int) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._response.content.iter_chunked(size_hint):
-                yield chunk
-        finally:
-            await self.aclose()
-
-    async def aclose(self) -> None:
-        self._response.close()  # not release: the rest may be gigabytes
+def trimmed(answer: Answer, wanted: ByteRange | None) -> bytes:
+    """The bytes of a whole answer, cut to what was *wanted* where the server sent all of the object."""
+    if wanted is None or answer.status == _PARTIAL:
+        return answer.body
+    return answer.body[wanted.start : wanted.end]

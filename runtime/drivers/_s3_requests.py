@@ -1,15 +1,10 @@
-"""Signed S3 requests of our own, for all that obstore can not say.
-
-obstore reads, writes and deletes objects; listings, multipart uploads, copies, batches, conditional deletes,
-checksums and names that obstore refuses go through here. A request costs a quarter of aiobotocore's.
-"""
+"""Signed S3 requests to one bucket, repeated where that is safe."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import os
 from datetime import UTC, datetime
 from itertools import count
 from time import monotonic
@@ -17,39 +12,28 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.drivers._s3_errors import ServiceError, classify, from_answer
 from runtime.drivers._s3_signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, Signer, encode_query
+from runtime.drivers._wire import CONNECT_SECONDS, MOST_BODY, Wire
+from runtime.drivers._wire_errors import WireError
 from runtime.errors import RateLimitedError, StorageTimeoutError, StorageUnavailableError
 from runtime.versions import pause_before
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
-
-    import aiohttp
+    from collections.abc import Mapping, Sequence
 
     from runtime.config import NamedStorageConfig
     from runtime.driver import Bytes
     from runtime.drivers._s3_address import Address
     from runtime.drivers._s3_credentials import CredentialSource
+    from runtime.drivers._wire_answer import Answer
 
-CONNECT_SECONDS: Final = 5.0
+__all__ = ["CONNECT_SECONDS", "Requests"]
+
 _HASH_INLINE: Final = 64 * 1024
+_MOST_ERROR: Final = 1024 * 1024
 _BUSY: Final = (RateLimitedError,)
 _CONDITIONS: Final = frozenset({"if-match", "if-none-match"})
 _AGAIN: Final = (RateLimitedError, StorageTimeoutError, StorageUnavailableError)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response, read.
-
-    Attributes:
-        status: HTTP status, below 300.
-        headers: Response headers; names compare without case.
-        body: The whole body.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+_NOTHING: Final[Mapping[str, str]] = {}
 
 
 class Requests:
@@ -70,13 +54,13 @@ class Requests:
         self._address = address
         self._credentials = credentials
         self._signer = Signer(region)
-        self._session: aiohttp.ClientSession | None = None
+        self._wire: Wire | None = None
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
 
     async def send(
         self,
@@ -84,95 +68,114 @@ class Requests:
         path: str | None = None,
         *,
         query: Sequence[tuple[str, str]] = (),
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = _NOTHING,
         body: Bytes = b"",
+        most: int = MOST_BODY,
     ) -> Answer:
-        """Send one request and read the answer.
+        """Send one request and read the answer whole.
 
         Args:
             method: HTTP method.
             path: Object path as it is, whatever it holds; None for the bucket itself.
             query: Query parameters, not encoded.
-            headers: Headers, all of which are signed.
+            headers: Headers by lower-case name, all of which are signed.
             body: What to send.
+            most: Bytes that the answer may have.
 
         Raises:
             ServiceError: The service refused.
+            WireError: It gave no usable answer.
         """
+        try:
+            return await self._once(method, path, query, headers, body, most)
+        except Exception as exc:  # noqa: BLE001 - raised again, unless there is another attempt
+            return await self._again(exc, method, path, query, headers, body, most)
+
+    async def begin(self, method: str, path: str, *, headers: Mapping[str, str]) -> Answer:
+        """Send one request; the body of the answer is for the caller to take, or to close."""
+        try:
+            return await self._once(method, path, (), headers, b"", None)
+        except Exception as exc:  # noqa: BLE001 - as above
+            return await self._again(exc, method, path, (), headers, b"", None)
+
+    async def _again(
+        self,
+        error: Exception,
+        method: str,
+        path: str | None,
+        query: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        body: Bytes,
+        most: int | None,
+    ) -> Answer:
+        """Further attempts, after one that failed with *error*."""
         begin = monotonic()
-        again = _BUSY if headers and headers.keys() & _CONDITIONS else _AGAIN  # the first one may have arrived
+        safe = method in {"GET", "HEAD"} or not headers.keys() & _CONDITIONS  # else the first one may have arrived
         for attempt in count(1):
+            wait = 0.0
+            if isinstance(error, ServiceError):
+                error.attempt, wait = attempt, error.retry_after or 0.0
+            wait = max(wait, pause_before(attempt, self._retry.pause, self._retry.longest_pause))
+            late = attempt >= self._retry.attempts or monotonic() - begin + wait > self._retry.budget
+            never_sent = isinstance(error, WireError) and not error.sent
+            if late or classify(error) not in (_AGAIN if safe or never_sent else _BUSY):
+                raise error
+            await asyncio.sleep(wait)
             try:
-                async with self.stream(method, path, query=query, headers=headers, body=body) as response:
-                    return Answer(response.status, response.headers, await response.read())
-            except Exception as exc:
-                wait = 0.0
-                if isinstance(exc, ServiceError):
-                    exc.attempt, wait = attempt, exc.retry_after or 0.0
-                wait = max(wait, pause_before(attempt, self._retry.pause, self._retry.longest_pause))
-                late = attempt >= self._retry.attempts or monotonic() - begin + wait > self._retry.budget
-                if late or classify(exc) not in again:
-                    raise
-                await asyncio.sleep(wait)
+                return await self._once(method, path, query, headers, body, most)
+            except Exception as exc:  # noqa: BLE001 - raised above, unless there is another attempt
+                error = exc
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    @asynccontextmanager
-    async def stream(
+    async def _once(
         self,
         method: str,
-        path: str | None = None,
-        *,
-        query: Sequence[tuple[str, str]] = (),
-        headers: Mapping[str, str] | None = None,
-        body: Bytes = b"",
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send one request once; the body of the answer is read by the caller."""
-        response = await self.begin(method, path, query=query, headers=headers, body=body)
-        try:
-            yield response
-        finally:
-            response.release()
-
-    async def begin(
-        self,
-        method: str,
-        path: str | None = None,
-        *,
-        query: Sequence[tuple[str, str]] = (),
-        headers: Mapping[str, str] | None = None,
-        body: Bytes = b"",
-    ) -> aiohttp.ClientResponse:
-        """The same for an answer that outlives the call: whoever gets it releases it."""
-        credentials = await self._credentials.get()
-        target, text = self._address.target(path), encode_query(query)
+        path: str | None,
+        query: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        body: Bytes,
+        most: int | None,
+    ) -> Answer:
+        now = datetime.now(UTC)
+        credentials = self._credentials.now(now) or await self._credentials.get()
+        target = self._address.target(path)
+        text = encode_query(query) if query else ""
         signed = self._signer.headers(
             credentials,
-            datetime.now(UTC),
+            now,
             method,
             target,
             text,
-            {"host": self._address.host, **(headers or {})},
-            await self._payload_hash(body),
+            {"host": self._address.host, **headers},
+            self._payload_hash(body)
+            if len(body) <= _HASH_INLINE
+            else await asyncio.to_thread(self._payload_hash, body),
         )
-        # aiohttp is a third of a cold start, which reading and writing objects through obstore does not need
-        from runtime.drivers import _s3_http  # noqa: PLC0415
+        answer = await self._connections().send(
+            method,
+            f"{target}?{text}" if text else target,
+            signed,
+            (body,) if body else (),
+            whole=most is not None,
+            most=MOST_BODY if most is None else most,
+            # a POST that is repeated here would not be counted as an attempt, which a lost commit is recognised by
+            twice=method != "POST" and not headers.keys() & _CONDITIONS,
+        )
+        if answer.status >= 300:  # noqa: PLR2004 - RFC 9110: not a success
+            raise from_answer(answer.status, answer.headers, await answer.read(_MOST_ERROR))
+        return answer
 
-        if self._session is None:
-            self._session = _s3_http.open_session(CONNECT_SECONDS, self._silence)
-        url = f"{self._address.scheme}://{self._address.host}{target}{'?' + text if text else ''}"
-        response = await _s3_http.send(self._session, method, url, signed, body)
-        if response.status >= 300:  # noqa: PLR2004 - RFC 9110: not a success
-            try:
-                raise from_answer(response.status, response.headers, await response.read())
-            finally:
-                response.release()
-        return response
+    def _connections(self) -> Wire:
+        if self._wire is None:
+            self._wire = Wire(
+                self._address.scheme,
+                self._address.host,
+                silence=self._silence,
+                ca_file=os.environ.get("AWS_CA_BUNDLE") or None,
+            )
+        return self._wire
 
-    async def _payload_hash(self, body: Bytes) -> str:
+    def _payload_hash(self, body: Bytes) -> str:
         if self._address.secure:  # TLS protects the bytes; hashing them again costs as much as TLS itself
             return UNSIGNED_PAYLOAD
-        if not body:
-            return EMPTY_SHA256
-        if len(body) <= _HASH_INLINE:
-            return hashlib.sha256(body).hexdigest()
-        return await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
+        return hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256

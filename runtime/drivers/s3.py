@@ -1,9 +1,7 @@
 """Amazon S3 and compatible servers.
 
-Objects are read, written and deleted by obstore (Rust); what it can not say goes out as signed requests of our
-own (`runtime.drivers._s3_requests`): listings, multipart uploads, copies, batches, conditional deletes,
-checksums of the caller, and names that obstore refuses or rewrites. aioboto3 gives the default chain's
-credentials and `S3Driver.raw`.
+Every operation is a signed request of our own (`runtime.drivers._s3_requests`) over our own HTTP/1.1 client
+(`runtime.drivers._wire`). aioboto3 gives the default chain's credentials and `S3Driver.raw`.
 
 Paths: passed on byte for byte. Limits: 5 GiB a request or part, 10,000 parts, metadata of 2 KB, URLs of 7 days.
 Errors: by S3's code, else by HTTP status (`runtime.drivers._s3_errors`).
@@ -20,8 +18,6 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import obstore
-
 from runtime.driver import MIB, Capabilities, DeleteFailure, Driver
 from runtime.drivers import (
     _s3_batch,
@@ -33,20 +29,20 @@ from runtime.drivers import (
     _s3_settings,
     _s3_uploads,
 )
-from runtime.drivers._s3_address import Address, carried_by_obstore, encode
+from runtime.drivers._s3_address import Address, encode
 from runtime.drivers._s3_credentials import CredentialSource
-from runtime.drivers._s3_errors import OBSTORE_ERRORS, ServiceError, behind_the_end, from_obstore, ignored_range
+from runtime.drivers._s3_errors import ServiceError, behind_the_end
 from runtime.drivers._s3_multipart import Multipart, field
 from runtime.drivers._s3_raw import RawClient
-from runtime.drivers._s3_reading import NoBytes, ObstoreReader, ResponseReader, read_content
+from runtime.drivers._s3_reading import open_object, range_header, trimmed
 from runtime.drivers._s3_requests import Requests
 from runtime.drivers._s3_signing import Signer
-from runtime.drivers._s3_store import open_store
+from runtime.drivers._wire_reading import NoBytes
 from runtime.errors import AlreadyExistsError, PreconditionFailedError
 from runtime.models import FileInfo, ObjectPage, PresignedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from runtime.config import EncryptionConfig, NamedStorageConfig, StorageR2Config, StorageS3Config
@@ -55,10 +51,10 @@ if TYPE_CHECKING:
     from runtime.live import LiveSettings
     from runtime.models import UnfinishedUpload, UploadOptions
 
-for _package in ("aioboto3", "aiohttp"):  # imported late, as few calls need them; missing at once
-    if find_spec(_package) is None:
-        raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
+if find_spec("aioboto3") is None:  # imported late, as few applications need it; missing at once
+    raise ModuleNotFoundError("No module named 'aioboto3'", name="aioboto3")
 
+_ENDLESS: Final = 1 << 62
 _SINGLE_DELETES: Final = 16
 _NO_BATCH: Final = frozenset({"NotImplemented", "MethodNotAllowed"})
 
@@ -96,18 +92,13 @@ class S3Driver(Driver):
         self._requests = Requests(self._address, settings.region, self._credentials, backend)
         self._multipart = Multipart(self._requests, self._sse, tags=self.capabilities.tags)
         self._raw = RawClient(backend, self._address)
-        self._store: Any = None
-        self._batches = self._ranges = True
+        self._batches = True
 
     def _configured_encryption(self) -> EncryptionConfig | None:
         encryption: EncryptionConfig = self.backend.settings.encryption
         return encryption
 
-    async def open(self) -> None:
-        self._store = open_store(self.backend, self._address, self._credentials, self._encryption)
-
     async def close(self) -> None:
-        self._store = None
         try:
             await self._requests.close()
         finally:
@@ -118,46 +109,27 @@ class S3Driver(Driver):
         return self._raw
 
     async def head(self, path: str) -> FileInfo:
-        if not carried_by_obstore(path):
-            return _s3_headers.info_from_headers(path, (await self._requests.send("HEAD", path)).headers)
-        result = await self._obstore(obstore.get_async, path, options={"head": True})
-        return _s3_headers.info_from_obstore(path, result.meta, result.attributes)
+        return _s3_headers.info_from_headers(path, (await self._requests.send("HEAD", path)).headers)
 
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
         if byte_range is not None and byte_range.start == byte_range.end:
             return NoBytes(await self.head(path))
         try:
-            return await self._get(path, byte_range)
+            return await open_object(self._requests, path, byte_range)
         except ServiceError as exc:
-            if not behind_the_end(exc):
+            if byte_range is None or not behind_the_end(exc):
                 raise
         return NoBytes(await self.head(path))
 
     async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
-        if not self._ranges or not carried_by_obstore(path):
-            return None
+        headers = {} if byte_range is None else {"range": range_header(byte_range)}
         try:
-            content: bytes = await self._obstore(read_content, path, byte_range)
+            answer = await self._requests.send("GET", path, headers=headers, most=_ENDLESS)
         except ServiceError as exc:
-            self._ranges = not ignored_range(exc)
-            if self._ranges and not behind_the_end(exc):
+            if byte_range is None or not behind_the_end(exc):
                 raise
-            return None
-        return content
-
-    async def _get(self, path: str, byte_range: ByteRange | None) -> ObjectReader:
-        if not carried_by_obstore(path):
-            headers = {}
-            if byte_range is not None:
-                end = "" if byte_range.end is None else byte_range.end - 1
-                headers["range"] = f"bytes={byte_range.start}-{end}"
-            return ResponseReader(path, await self._requests.begin("GET", path, headers=headers))
-        options: dict[str, Any] = {}
-        if byte_range is not None:
-            whole_rest = byte_range.end is None
-            options["range"] = {"offset": byte_range.start} if whole_rest else tuple(byte_range)
-        result = await self._obstore(obstore.get_async, path, options=options or None)
-        return ObstoreReader(_s3_headers.info_from_obstore(path, result.meta, result.attributes), result)
+            return b""
+        return trimmed(answer, byte_range)
 
     async def list_objects(
         self,
@@ -172,28 +144,6 @@ class S3Driver(Driver):
         return _s3_listing.parse_page((await self._requests.send("GET", query=query)).body)
 
     async def put(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
-        if _s3_headers.needs_request(options) or not carried_by_obstore(path):
-            return await self._put_by_request(path, data, options)
-        mode: Any = "overwrite"
-        if options.if_not_exists:
-            mode = "create"
-        elif options.if_match is not None:
-            mode = {"e_tag": f'"{options.if_match}"'}
-        try:
-            result = await self._obstore(
-                obstore.put_async,
-                path,
-                data,
-                attributes=_s3_headers.obstore_attributes(options),
-                tags=dict(options.tags) if options.tags else None,
-                mode=mode,
-                use_multipart=False,
-            )
-        except ServiceError as exc:
-            raise _conditional(exc, options) from exc.__cause__
-        return _s3_headers.written(path, len(data), options, result["e_tag"], result["version"])
-
-    async def _put_by_request(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
         headers = {**_s3_headers.write_headers(options), **self._sse, **_s3_headers.condition_headers(options)}
         if options.checksum is not None:
             await _s3_checksum.check_whole(options.checksum, data)
@@ -227,12 +177,8 @@ class S3Driver(Driver):
         return await _s3_uploads.unfinished(self._requests, prefix)
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
-        if if_match is not None:
-            await self._requests.send("DELETE", path, headers={"if-match": f'"{if_match}"'})
-        elif not carried_by_obstore(path):
-            await self._requests.send("DELETE", path)
-        else:
-            await self._obstore(obstore.delete_async, path)
+        headers = {} if if_match is None else {"if-match": f'"{if_match}"'}
+        await self._requests.send("DELETE", path, headers=headers)
 
     async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
         together = [path for path in paths if _s3_batch.writable(path)] if self._batches else []
@@ -315,15 +261,6 @@ class S3Driver(Driver):
 
     def error_detail(self, error: Exception) -> str | None:
         return _s3_errors.detail(error)
-
-    async def _obstore(self, call: Callable[..., Awaitable[Any]], path: str, *values: Any, **options: Any) -> Any:
-        """One call of obstore; what it raises is raised as what it means."""
-        if not self._credentials.static:
-            await self._credentials.get()  # here, as obstore would hide why there are none
-        try:
-            return await call(self._store, path, *values, **options)
-        except OBSTORE_ERRORS as exc:
-            raise from_obstore(exc) from exc
 
 
 def _conditional(error: ServiceError, options: UploadOptions) -> ServiceError:

@@ -261,7 +261,7 @@ def test_the_sdk_is_not_loaded_until_it_is_wanted() -> None:
     assert run(code) == "[]"
 
 
-@pytest.mark.parametrize("package", ["aioboto3", "aiohttp", "lxml", "obstore"])
+@pytest.mark.parametrize("package", ["aioboto3", "httptools", "lxml"])
 def test_a_missing_package_of_the_extra_is_named(package: str) -> None:
     code = f"""
 import sys

@@ -61,7 +61,7 @@ def cloud(server: ServerFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 async def works_for(store: BlobStore, seconds: float) -> None:
-    """Everything that signs in a way of its own, all the time: obstore, our requests, presigned URLs."""
+    """Everything that signs in a way of its own, all the time: requests and presigned URLs."""
     until, number = monotonic() + seconds, 0
     while number == 0 or monotonic() < until:
         await store.upload("object", str(number))

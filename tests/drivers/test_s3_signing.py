@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
 from runtime.config import NamedStorageConfig
-from runtime.drivers._s3_address import Address, carried_by_obstore
+from runtime.drivers._s3_address import Address
 from runtime.drivers._s3_signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, Credentials, Signer, encode_query
 from runtime.drivers.s3 import S3Driver
 
@@ -113,16 +113,6 @@ def test_a_signer_follows_its_credentials_and_the_day() -> None:
 )
 def test_every_bucket_has_one_address(region: str, bucket: str, endpoint: str | None, url: str) -> None:
     assert Address.of(bucket, region, endpoint).url("a b") == url
-
-
-@pytest.mark.parametrize("path", ["a", "a/b.c", ".a", "a/..b", "...", " a ", "%2F", "é", "\x85", "\ufffe"])
-def test_ordinary_names_go_through_obstore(path: str) -> None:
-    assert carried_by_obstore(path)
-
-
-@pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", ".", "..", "a/./b", "a/..", "a\x00", "a\n", "a\x7fb"])
-def test_names_that_obstore_refuses_or_rewrites_do_not(path: str) -> None:
-    assert not carried_by_obstore(path)
 
 
 async def test_presigned_requests_say_when_they_end_and_what_to_send() -> None:

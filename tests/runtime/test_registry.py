@@ -220,7 +220,7 @@ def uninstall(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
     monkeypatch.setattr(metadata, "distribution", distribution)
 
 
-@pytest.mark.parametrize("module", ["aioboto3", "obstore", "obstore.store", "lxml.etree"])
+@pytest.mark.parametrize("module", ["aioboto3", "httptools", "lxml.etree"])
 async def test_a_missing_extra_is_told_with_the_command_by_every_use_and_not_before(
     monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
