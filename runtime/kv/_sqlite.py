@@ -1,4 +1,4 @@
-"""The threads that talk to SQLite for `runtime.kv.local`.
+"""The threads that talk to SQLite for `runtime.kv.local`; `runtime.kv._near` is what does without them.
 
 A job is a function of a connection. A thread takes all jobs that are waiting and, when it is the one that writes, does
 them in one transaction: many tasks that write at once pay for one commit. A job is answered after that commit.
@@ -7,12 +7,13 @@ them in one transaction: many tasks that write at once pay for one commit. A job
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from runtime.errors import StorageError
@@ -29,6 +30,13 @@ BATCH: Final = 256
 SWEEP_SECONDS: Final = 1.0
 SWEEP_ROWS: Final = 500
 """Expired rows that one transaction removes beside its own work, at most every `SWEEP_SECONDS`."""
+
+LONGEST_LOG: Final = 32 * 1024 * 1024
+"""Bytes of the log from which on writers wait until it is in the file: while several processes write without a pause,
+SQLite's own checkpoints never find a moment in which they could begin it anew."""
+
+SHORTEN_MS: Final = 200
+"""Milliseconds that this waits for readers, at most every `SWEEP_SECONDS`."""
 
 SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
@@ -51,7 +59,10 @@ DELETE FROM entries WHERE (namespace, key) IN (SELECT namespace, key FROM entrie
 
 Job: TypeAlias = Callable[[sqlite3.Connection], Any]
 _Waiting: TypeAlias = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
-_Answer: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
+Outcome: TypeAlias = tuple[Any, BaseException | None]
+"""What a job gave, or what it raised."""
+
+Answer: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class ForeignFileError(StorageError):
@@ -70,18 +81,6 @@ def connect(path: Path, *, fsync: bool) -> sqlite3.Connection:
     try:
         _prepare(connection, path)
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def near(path: Path) -> sqlite3.Connection:
-    """A connection for reading one row in the thread of an event loop: it waits for nothing and makes nothing."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
-    try:
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("SELECT 1 FROM entries LIMIT 1").fetchall()  # raises when the file is not made yet
     except BaseException:
         connection.close()
         raise
@@ -122,6 +121,18 @@ def _patiently(action: Callable[[], object]) -> None:
             return
 
 
+class _Count:
+    """How many jobs were handed over and are not done."""
+
+    def __init__(self) -> None:
+        self.jobs = 0
+        self._lock = Lock()
+
+    def add(self, jobs: int) -> None:
+        with self._lock:
+            self.jobs += jobs
+
+
 class Worker:
     """One thread with one connection.
 
@@ -135,18 +146,28 @@ class Worker:
         self, open_connection: Callable[[], sqlite3.Connection], *, writes: bool, now: Callable[[], int]
     ) -> None:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._count = _Count()
         name = f"tandem-kv-{'writer' if writes else 'reader'}"
-        arguments = (self._queue, open_connection, now if writes else None)
+        arguments = (self._queue, self._count, open_connection, now if writes else None)
         # a daemon: a store that nobody closes must not keep the process from ending
         self._thread = Thread(target=_work, args=arguments, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> asyncio.Future[Any]:
         """Have *job* done; the future is of the running event loop."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        self._queue.put((job, loop, future))
+        future = asyncio.get_running_loop().create_future()
+        self.hand(job, future)
         return future
+
+    def hand(self, job: Job, future: asyncio.Future[Any]) -> None:
+        """Have *job* done, and *future* told how it went."""
+        self._count.add(1)
+        self._queue.put((job, future.get_loop(), future))
+
+    @property
+    def idle(self) -> bool:
+        """Whether all jobs that were handed over are done: a transaction that begins now comes after them."""
+        return self._count.jobs == 0
 
     def stop(self) -> None:
         """End the thread after the jobs that were submitted before."""
@@ -159,6 +180,7 @@ class Worker:
 
 def _work(
     queue: SimpleQueue[_Waiting | None],
+    count: _Count,
     open_connection: Callable[[], sqlite3.Connection],
     sweeper: Callable[[], int] | None,
 ) -> None:
@@ -172,18 +194,34 @@ def _work(
             try:
                 connection = connection or open_connection()
             except Exception as exc:  # noqa: BLE001 - whoever waits raises it; the next job tries again
+                count.add(-len(jobs))
                 _answer([(loop, (future, None, exc)) for _, loop, future in jobs])
             else:
                 due = sweeper is not None and time.monotonic() - swept > SWEEP_SECONDS
                 if due:
                     swept = time.monotonic()
-                _answer(_done(connection, jobs, sweeper, due=due))
+                answers = _done(connection, jobs, sweeper, due=due)
+                count.add(-len(jobs))
+                _answer(answers)
+                del answers
+                if due:
+                    _shorten_log(connection)
             waiting, jobs = [], []
             if not more:
                 return
     finally:
         if connection is not None:
             connection.close()
+
+
+def _shorten_log(connection: sqlite3.Connection) -> None:
+    """Move the whole log into the file when it has grown too long; whoever reads what is in it is hardly waited for."""
+    (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+    with suppress(OSError, sqlite3.Error):  # not now, then the next time
+        if os.stat(f"{path}-wal").st_size > LONGEST_LOG:  # noqa: PTH116 - one call of the system
+            connection.execute(f"PRAGMA busy_timeout = {SHORTEN_MS}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
 
 def _batch(queue: SimpleQueue[_Waiting | None]) -> list[_Waiting | None]:
@@ -197,13 +235,13 @@ def _batch(queue: SimpleQueue[_Waiting | None]) -> list[_Waiting | None]:
 
 def _done(
     connection: sqlite3.Connection, waiting: list[_Waiting], sweeper: Callable[[], int] | None, *, due: bool
-) -> list[tuple[asyncio.AbstractEventLoop, _Answer]]:
-    answers: list[tuple[asyncio.AbstractEventLoop, _Answer]] = []
+) -> list[tuple[asyncio.AbstractEventLoop, Answer]]:
+    answers: list[tuple[asyncio.AbstractEventLoop, Answer]] = []
     try:
         if sweeper is not None:
             connection.execute("BEGIN IMMEDIATE")
         for job, loop, future in waiting:
-            answers.append((loop, (future, *_outcome(connection, job, fatal=sweeper is not None))))
+            answers.append((loop, (future, *outcome(connection, job, fatal=sweeper is not None))))
         if sweeper is not None:
             if due:
                 connection.execute(SWEEP, (sweeper(), SWEEP_ROWS))
@@ -215,7 +253,7 @@ def _done(
     return answers
 
 
-def _outcome(connection: sqlite3.Connection, job: Job, *, fatal: bool) -> tuple[Any, BaseException | None]:
+def outcome(connection: sqlite3.Connection, job: Job, *, fatal: bool) -> Outcome:
     """What a job gave or raised; an error of SQLite in a transaction is one of all its jobs."""
     try:
         return job(connection), None
@@ -227,15 +265,15 @@ def _outcome(connection: sqlite3.Connection, job: Job, *, fatal: bool) -> tuple[
         return None, exc
 
 
-def _answer(answers: list[tuple[asyncio.AbstractEventLoop, _Answer]]) -> None:
+def _answer(answers: list[tuple[asyncio.AbstractEventLoop, Answer]]) -> None:
     """Hand the outcomes to those who wait, with one wake-up for each event loop."""
     for loop in {loop for loop, _ in answers}:
         of_loop = [answer for owner, answer in answers if owner is loop]
         with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle, of_loop)
+            loop.call_soon_threadsafe(settle, of_loop)
 
 
-def _settle(answers: list[_Answer]) -> None:
+def settle(answers: list[Answer]) -> None:
     for future, result, error in answers:
         if future.done():  # cancelled by whoever waited
             continue

@@ -23,10 +23,11 @@ from runtime.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from runtime.kv._sqlite import SWEEP, Worker, connect, near
+from runtime.kv._near import LARGE, Near
+from runtime.kv._sqlite import SWEEP, Worker, connect
 from runtime.kv.base import KVStorage
 from runtime.kv.primitives import MISSING
-from runtime.kv.values import counted, decoded, encoded
+from runtime.kv.values import counted, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,12 +62,8 @@ _SPACES: Final = "SELECT DISTINCT namespace FROM entries WHERE expires IS NULL O
 _IN_ONE: Final = 500
 """Keys that one statement asks for."""
 
-SLOW_SECONDS: Final = 0.02  # longer than another thread keeps the interpreter
-SLOW_REST: Final = 20
-"""When reading one entry held the event loop up for `SLOW_SECONDS`, threads read for so many times as long."""
-
-_inherited: list[Connection | None] = []
-"""Connections of a parent process."""
+_ROW: Final = 1024
+"""Bytes that one of many entries counts for beside its value: a few of its pages are written again."""
 
 
 class LocalStorage(KVStorage):
@@ -94,8 +91,7 @@ class LocalStorage(KVStorage):
         self._fsync = fsync
         self._clock = clock
         self._workers: tuple[Worker, Worker] | None = None
-        self._near: Connection | None = None
-        self._near_again = 0.0
+        self._near: Near | None = None
         self._process = 0
 
     def _open(self) -> None:
@@ -108,30 +104,42 @@ class LocalStorage(KVStorage):
             return connect(path, fsync=fsync)
 
         self._workers = Worker(open_connection, writes=False, now=now), Worker(open_connection, writes=True, now=now)
+        self._near = Near(path, self._workers[1])
         self._process = os.getpid()
         self._finalizer = weakref.finalize(self, _stop, self._workers)
 
     async def _close(self) -> None:
         workers, self._workers = self._workers, None
         if workers is not None and self._process == os.getpid():
-            self._drop_near()
+            self._close_near()
             self._finalizer()
             for worker in workers:
                 await asyncio.to_thread(worker.join)
 
     def _read(self, job: Callable[[Connection], Any]) -> asyncio.Future[Any]:
-        return self._both()[0].submit(job)
+        return self._opened()[0][0].submit(job)
 
-    def _write(self, job: Callable[[Connection], Any]) -> asyncio.Future[Any]:
-        return self._both()[1].submit(job)
+    async def _write(self, job: Callable[[Connection], Any], size: int = 0) -> Any:
+        """Change a few entries, whose values have *size* bytes."""
+        (_, writer), near = self._opened()
+        # a disk is not waited for in the loop
+        return await (writer.submit(job) if self._fsync else near.write(job, size))
 
-    def _both(self) -> tuple[Worker, Worker]:
+    async def _write_many(self, job: Callable[[Connection], Any]) -> Any:
+        """Change any number of entries."""
+        return await self._write(job, LARGE)
+
+    def _opened(self) -> tuple[tuple[Worker, Worker], Near]:
         if self._process != os.getpid():  # forked: threads do not come along, and the connections are the parent's
             self._finalizer.detach()
-            _inherited.append(self._near)  # never closed here: that would touch the parent's log
-            self._near = None
+            self._close_near()
             self._open()
-        return cast("tuple[Worker, Worker]", self._workers)
+        return cast("tuple[Worker, Worker]", self._workers), cast("Near", self._near)
+
+    def _close_near(self) -> None:
+        near, self._near = self._near, None
+        if near is not None:
+            near.close()
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
@@ -141,46 +149,19 @@ class LocalStorage(KVStorage):
 
     async def _get(self, space: str, key: str) -> Any:
         arguments = (space, key, self._now())
-        rows = self._find_near(arguments)
+        rows = self._opened()[1].find(_FIND, arguments)
         if rows is None:
             rows = await self._read(lambda db: db.execute(_FIND, arguments).fetchall())
         return rows[0][0] if rows else MISSING
 
-    def _find_near(self, arguments: tuple[str, str, int]) -> list[tuple[str]] | None:
-        """One entry, read in this thread; None when that could take long, so that a thread has to do it.
-
-        A reader of the log waits for no writer, and one row out of the system's cache takes a few microseconds: a
-        fifth of what waking a thread takes. A disk that is slower than that is noticed by its first slow answer.
-        """
-        begin = time.perf_counter()
-        if self._process != os.getpid() or begin < self._near_again:
-            return None
-        try:
-            if self._near is None:
-                if not self.path.exists():  # a thread makes it
-                    return None
-                self._near = near(self.path)
-            rows = self._near.execute(_FIND, arguments).fetchall()
-        except sqlite3.Error:  # busy with a recovery, or worse: the thread waits for it, or finds the same error
-            self._drop_near()
-            return None
-        if (taken := (end := time.perf_counter()) - begin) > SLOW_SECONDS:
-            self._near_again = end + taken * SLOW_REST
-        return rows
-
-    def _drop_near(self) -> None:
-        if self._near is not None:
-            self._near.close()
-            self._near = None
-
     async def _set(self, space: str, key: str, stored: Any, ttl: int | None) -> None:
-        await self._write(lambda db: db.execute(_SET, (space, key, stored, self._expires(ttl))))
+        await self._write(lambda db: db.execute(_SET, (space, key, stored, self._expires(ttl))), len(stored))
 
     async def _add(self, space: str, key: str, stored: Any, ttl: int | None) -> bool:
         def add(db: Connection) -> bool:
             return db.execute(_ADD, (space, key, stored, self._expires(ttl), self._now())).rowcount > 0
 
-        return bool(await self._write(add))
+        return bool(await self._write(add, len(stored)))
 
     async def _swap(self, space: str, key: str, old: Any, stored: Any, ttl: int | None) -> bool:
         if old is MISSING:
@@ -189,7 +170,7 @@ class LocalStorage(KVStorage):
         def swap(db: Connection) -> bool:
             return db.execute(_SWAP, (stored, self._expires(ttl), space, key, self._now(), old)).rowcount > 0
 
-        return bool(await self._write(swap))
+        return bool(await self._write(swap, len(stored)))
 
     async def _delete(self, space: str, key: str) -> bool:
         statement = f"DELETE FROM entries WHERE {_ALIVE}"  # noqa: S608 - our own words
@@ -210,10 +191,10 @@ class LocalStorage(KVStorage):
         def incr(db: Connection) -> int:
             row = db.execute(_FIND, (space, key, self._now())).fetchone()
             if row is None:
-                db.execute(_SET, (space, key, encoded(amount), self._expires(ttl)))
+                db.execute(_SET, (space, key, str(amount), self._expires(ttl)))
                 return amount
-            total = counted(decoded(row[0]), amount)
-            db.execute("UPDATE entries SET value = ? WHERE namespace = ? AND key = ?", (encoded(total), space, key))
+            total = counted(int(row[0]) if row[0].isdecimal() else decoded(row[0]), amount)
+            db.execute("UPDATE entries SET value = ? WHERE namespace = ? AND key = ?", (str(total), space, key))
             return total
 
         return int(await self._write(incr))
@@ -243,7 +224,7 @@ class LocalStorage(KVStorage):
             expires = self._expires(ttl)
             db.executemany(_SET, [(space, key, stored, expires) for key, stored in entries.items()])
 
-        await self._write(set_many)
+        await self._write(set_many, sum(map(len, entries.values())) + len(entries) * _ROW)
 
     async def _keys(self, space: str, prefix: str) -> Iterable[str]:
         def keys(db: Connection) -> list[str]:
@@ -257,21 +238,20 @@ class LocalStorage(KVStorage):
         return cast("list[str]", await self._read(keys))
 
     async def _clear(self, space: str | None) -> None:
-        statement, arguments = "DELETE FROM entries", ()
-        if space is not None:
-            await self._write(lambda db: db.execute(f"{statement} WHERE namespace = ?", (space,)))
+        if space is None:
+            await self._write_many(lambda db: db.execute("DELETE FROM entries"))
         else:
-            await self._write(lambda db: db.execute(statement, arguments))
+            await self._write_many(lambda db: db.execute("DELETE FROM entries WHERE namespace = ?", (space,)))
 
     async def _namespaces(self) -> Iterable[str]:
         rows = await self._read(lambda db: db.execute(_SPACES, (self._now(),)).fetchall())
         return [space for (space,) in rows]
 
     async def _sweep(self) -> int:
-        return int(await self._write(lambda db: db.execute(SWEEP, (self._now(), -1)).rowcount))
+        return int(await self._write_many(lambda db: db.execute(SWEEP, (self._now(), -1)).rowcount))
 
     async def _check(self) -> Mapping[str, Any]:
-        await self._write(lambda db: db.execute("SELECT 1").fetchone())  # in a transaction: it can be written to
+        await self._write_many(lambda db: db.execute("SELECT 1").fetchone())  # in a transaction: it can be written to
         size = await asyncio.to_thread(lambda: self.path.stat().st_size)
         return {"path": str(self.path), "bytes": size}
 
