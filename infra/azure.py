@@ -9,7 +9,7 @@ import pulumi
 from pulumi_azure_native import Provider, authorization, monitor, resources, storage
 from pydantic import AfterValidator, Field
 
-from infra import azure_logs, azure_rm, logs, naming
+from infra import adoption, azure_logs, azure_rm, logs, naming
 from infra import azure_settings as settings
 from infra.backend import BackendSpec
 from infra.fields import Days, Unique
@@ -41,6 +41,7 @@ class Spec(BackendSpec):
         soft_delete: How long deleted blobs and containers can be restored, 1d to 365d.
         key_identity: Resource id of the user-assigned identity that the vault of ``kms_key_id`` lets in.
         existing: ``<account>/<container>`` that is there already.
+        take_over: ``<account>/<container>`` that becomes the stack's, with the whole account.
     """
 
     provider = "azure"
@@ -58,6 +59,7 @@ class Spec(BackendSpec):
     soft_delete: Days = timedelta(days=7)
     key_identity: str | None = Field(default=None, pattern=azure_rm.IDENTITY)
     existing: Annotated[str, AfterValidator(azure_rm.existing)] | None = None
+    take_over: Annotated[str, AfterValidator(azure_rm.existing)] | None = None
 
     def problems(self, context: Context) -> Iterator[Problem]:
         """A network that nobody chose, and whatever Azure does not know or can not do."""
@@ -122,6 +124,8 @@ class Spec(BackendSpec):
 
     def _existing_problems(self) -> Iterator[Problem]:
         """An account's settings are for everything in it, so one that somebody else manages keeps them."""
+        if self.take_over and self.resource_group is None:
+            yield Problem("resource_group", "is required with take_over", "the group that the account is in")
         if not self.existing:
             return
         if self.resource_group is None:
@@ -141,7 +145,7 @@ class Bucket(pulumi.ComponentResource):
     """
 
     def __init__(self, spec: Spec, context: Context) -> None:
-        super().__init__("tandem:storage:AzureBucket", spec.name, {}, context.options(spec.provider))
+        super().__init__("tandem:storage:AzureBucket", spec.name, {}, adoption.options(spec, context))
         self.resources: list[pulumi.CustomResource] = []
         self._spec, self._context, self._home = spec, context, home(spec, context)
         self._tags = context.owner_tags(spec.name, spec.tags)
@@ -309,8 +313,8 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
 
 def names(spec: Spec, context: Context) -> tuple[str, str]:
     """Account and container, known before they exist."""
-    if spec.existing:
-        account, _, container = spec.existing.partition("/")
+    if there := spec.existing or spec.take_over:
+        account, _, container = there.partition("/")
         return spec.emulated_account if context.emulated("azure") else account, container
     stack, subscription = context.stack, context.account("azure", azure_rm.EMULATED_SUBSCRIPTION)
     container = naming.bucket(stack.project, stack.name, spec.name, subscription)
@@ -324,6 +328,6 @@ def home(spec: Spec, context: Context) -> azure_rm.Home:
     stack, subscription = context.stack, context.account("azure", azure_rm.EMULATED_SUBSCRIPTION)
     made = naming.bucket(stack.project, stack.name, spec.name, subscription)
     account, container = names(spec, context)
-    if context.emulated("azure") and not spec.existing:  # the account that there would be
+    if context.emulated("azure") and not (spec.existing or spec.take_over):  # the account that there would be
         account = naming.azure_account(stack.project, stack.name, spec.name, subscription)
     return azure_rm.Home(subscription, spec.resource_group or made, account, container)

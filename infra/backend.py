@@ -167,6 +167,7 @@ class BackendSpec(Model):
         public: Whether anybody may read without a signature.
         public_url: Where the objects are served to browsers.
         existing: A bucket that is there already; it is adopted, never deleted.
+        take_over: A bucket that is there already and becomes one of the stack's; see `infra.adoption`.
         read_fallback: Backend of this spec that has what this one does not have yet, while objects are brought over.
         logging: Whether each access is logged; by default as the stack says, and never on an existing bucket.
         force_destroy: Whether destroying the stack deletes a bucket that still holds objects.
@@ -203,6 +204,7 @@ class BackendSpec(Model):
     public: StrictBool = False
     public_url: PublicUrl | None = None
     existing: str | None = None
+    take_over: str | None = None
     read_fallback: BackendName | None = None
     logging: StrictBool | None = None
     force_destroy: StrictBool | None = None
@@ -246,7 +248,7 @@ class BackendSpec(Model):
         if managed and "lifecycle" not in self.cannot:
             defaults["lifecycle"] = _lifecycle(self.lifecycle or Lifecycle(), versioning=bool(versioning))
         if managed and self.force_destroy is None:
-            defaults["force_destroy"] = profile == "dev"
+            defaults["force_destroy"] = profile == "dev" and self.take_over is None
         return self.model_copy(update=defaults)
 
     @property

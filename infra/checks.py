@@ -42,12 +42,13 @@ def spec_problems(backends: Sequence[BackendSpec], root: str) -> Iterator[Proble
             yield Problem(f"{root}.backends.{backend.name}.read_fallback", fault, "another backend of this spec")
     owners: dict[tuple[str, str], str] = {}
     for backend in backends:
-        if backend.existing is None:
+        there = backend.existing or backend.take_over
+        if there is None:
             continue
-        owner = owners.setdefault((backend.driver, backend.existing), backend.name)
+        owner = owners.setdefault((backend.driver, there), backend.name)
         if owner != backend.name:
-            path = f"{root}.backends.{backend.name}.existing"
-            yield Problem(path, f"found {backend.existing!r}, which {owner!r} adopts already", "another bucket")
+            path = f"{root}.backends.{backend.name}.{'existing' if backend.existing else 'take_over'}"
+            yield Problem(path, f"found {there!r}, which {owner!r} adopts already", "another bucket")
 
 
 def exemption_problems(exemptions: Sequence[Exemption], document: Mapping[str, Any], root: str) -> Iterator[Problem]:
@@ -145,6 +146,10 @@ def _logging(backend: BackendSpec, _: Context) -> Iterator[Problem]:
 def _ownership(backend: BackendSpec, context: Context) -> Iterator[Problem]:
     if backend.force_destroy and not context.dev:
         yield Problem("force_destroy", f"found True in profile {context.profile}", "false; objects go in profile dev")
+    if backend.existing is not None and backend.take_over is not None:
+        yield Problem("take_over", "found beside existing, which leaves the bucket to its owner", "one of the two")
+    if backend.force_destroy and backend.take_over is not None:
+        yield Problem("force_destroy", "found True on a bucket that was there before the stack", "leave it out")
     if backend.force_destroy and backend.existing is not None:
         yield Problem("force_destroy", "found True on an existing bucket, which is never deleted", "leave it out")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from infra.adoption import Found
     from infra.endpoints import Endpoint
     from infra.logs import Place
     from infra.stack import Stack
@@ -31,6 +32,7 @@ class Context:
         endpoints: Where the running emulators of the stack listen, by provider.
         providers: The explicit provider of each emulated service, made once per program; empty offline.
         logging: What the spec says of access logs.
+        adopted: What is there of the backends that are taken over, by their names; empty offline.
         logs: The stack's places for logs, made once per program, by their names.
     """
 
@@ -41,6 +43,7 @@ class Context:
     providers: Mapping[str, pulumi.ProviderResource] = field(default_factory=dict)
     logging: Logging = field(default_factory=Logging)
     logs: Mapping[str, Place] = field(default_factory=dict)
+    adopted: Mapping[str, Found] = field(default_factory=dict)
 
     @property
     def dev(self) -> bool:

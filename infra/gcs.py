@@ -9,7 +9,7 @@ import pulumi
 from pulumi_gcp import Provider, kms, serviceaccount, storage
 from pydantic import AfterValidator, Field
 
-from infra import gcp, gcp_logs, gcp_settings, logs, naming
+from infra import adoption, gcp, gcp_logs, gcp_settings, logs, naming
 from infra.backend import BackendSpec
 from infra.fields import Duration
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageGCSConfig
@@ -39,6 +39,7 @@ class Spec(BackendSpec):
         soft_delete: How long deleted objects can be restored: 0s, or 7d to 90d. It costs what they cost.
         signer_email: Service account that signs URLs by IAM where the application has no key file.
         existing: A bucket that is there already.
+        take_over: One that becomes the stack's.
     """
 
     provider = "gcp"
@@ -55,6 +56,7 @@ class Spec(BackendSpec):
     soft_delete: Duration | None = None
     signer_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[a-z0-9.-]+$")
     existing: GCSBucketName | None = None
+    take_over: GCSBucketName | None = None
 
     @classmethod
     def from_stack(cls, stack: Stack) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class Bucket(pulumi.ComponentResource):
     """
 
     def __init__(self, spec: Spec, context: Context) -> None:
-        super().__init__("tandem:storage:GCSBucket", spec.name, {}, context.options(spec.provider))
+        super().__init__("tandem:storage:GCSBucket", spec.name, {}, adoption.options(spec, context))
         self.resources: list[pulumi.CustomResource] = []
         self._spec, self._context = spec, context
         self._name = bucket_name(spec, context)
@@ -292,7 +294,11 @@ def _signer(spec: Spec) -> str | None:
 
 def bucket_name(spec: Spec, context: Context) -> str:
     """The bucket's name, known before it exists."""
-    return spec.existing or naming.gcs_bucket(context.stack.project, context.stack.name, spec.name, spec.project)
+    return (
+        spec.existing
+        or spec.take_over
+        or naming.gcs_bucket(context.stack.project, context.stack.name, spec.name, spec.project)
+    )
 
 
 def key_name(spec: Spec, context: Context) -> str:

@@ -40,6 +40,7 @@ class Spec(BackendSpec):
         "public": _OWN,
         "public_url": "say base_url",
         "existing": "say root_dir",
+        "take_over": "say root_dir",
         "force_destroy": "the program never deletes a directory",
         "tags": "a directory has no tags",
     }

@@ -28,6 +28,7 @@ class Spec(BackendSpec):
             "public",
             "public_url",
             "existing",
+            "take_over",
             "force_destroy",
             "tags",
         ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
+from infra.adoption import look
 from infra.emit import emit
 from infra.endpoints import endpoints
 from infra.spec import context_of, load_spec, module_of
@@ -39,6 +40,7 @@ def program(stack: Stack) -> None:
     """
     spec = load_spec(stack)
     context = plan(stack, spec)
+    context = replace(context, adopted=look(spec, context))
     emit(spec, context, register(spec, context))
     secrets = pulumi.Config("tandem").get_secret_object(SECRETS)
     if secrets is not None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pulumi
 from pydantic import Field
 
-from infra import cloudflare, naming
+from infra import adoption, cloudflare, naming
 from infra.backend import BackendSpec
 from runtime.config import NamedStorageConfig, StorageR2Config
 from runtime.errors import Problem
@@ -38,6 +38,7 @@ class Spec(BackendSpec):
         storage_class: Class of new objects.
         zone: Id of the Cloudflare zone of *public_url*: the program then serves the bucket there, to everybody.
         existing: A bucket that is there already.
+        take_over: One that becomes the stack's.
     """
 
     provider = "cloudflare"
@@ -56,6 +57,7 @@ class Spec(BackendSpec):
     storage_class: Literal["Standard", "InfrequentAccess"] = "Standard"
     zone: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
     existing: R2BucketName | None = None
+    take_over: R2BucketName | None = None
 
     def problems(self, context: Context) -> Iterator[Problem]:
         """What R2 refuses in combination, and an account that its endpoint needs."""
@@ -90,7 +92,7 @@ class Bucket(pulumi.ComponentResource):
     """
 
     def __init__(self, spec: Spec, context: Context) -> None:
-        super().__init__("tandem:storage:R2Bucket", spec.name, {}, context.options(spec.provider))
+        super().__init__("tandem:storage:R2Bucket", spec.name, {}, adoption.options(spec, context))
         self.resources: list[pulumi.CustomResource] = []
         self._name = spec.name
         bucket = bucket_name(spec, context)
@@ -165,7 +167,7 @@ def endpoint_url(account: str, jurisdiction: str) -> str:
 def bucket_name(spec: Spec, context: Context) -> str:
     """The bucket's name, known before it exists."""
     stack, account = context.stack, context.account("cloudflare", spec.emulated_account)
-    return spec.existing or naming.bucket(stack.project, stack.name, spec.name, account)
+    return spec.existing or spec.take_over or naming.bucket(stack.project, stack.name, spec.name, account)
 
 
 def _cors_rules(spec: Spec) -> tuple[cloudflare.CorsRule, ...]:

@@ -15,7 +15,7 @@ import pulumi_aws as aws
 from pulumi_aws import kms, s3
 from pydantic import AfterValidator, Field
 
-from infra import aws_logs, logs, naming
+from infra import adoption, aws_logs, logs, naming
 from infra.aws import BucketRules, Home, bucket_policy, key_policy
 from infra.backend import SERVICE_KEYS, BackendSpec, EncryptionType
 from infra.fields import Duration, wrong
@@ -49,6 +49,7 @@ class Spec(BackendSpec):
     Attributes:
         region: AWS region; ``aws:region`` of the stack when it is left out.
         existing: A bucket that is there already.
+        take_over: One that becomes the stack's.
         presign_max_age: Age at which the bucket refuses presigned URLs, whatever their own expiry says.
     """
 
@@ -60,6 +61,7 @@ class Spec(BackendSpec):
     driver: Literal["s3"]
     region: Annotated[str, AfterValidator(_region)] = Field(description="here, or aws:region for the whole stack")
     existing: S3BucketName | None = None
+    take_over: S3BucketName | None = None
     presign_max_age: Duration | None = None
 
     @classmethod
@@ -110,7 +112,7 @@ class Bucket(pulumi.ComponentResource):
     """
 
     def __init__(self, spec: Spec, context: Context) -> None:
-        super().__init__("tandem:storage:S3Bucket", spec.name, {}, context.options(spec.provider))
+        super().__init__("tandem:storage:S3Bucket", spec.name, {}, adoption.options(spec, context))
         self.resources: list[pulumi.CustomResource] = []
         self._spec, self._dev = spec, context.dev
         self._name, self._home = bucket_name(spec, context), home(spec, context)
@@ -264,7 +266,7 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
 def bucket_name(spec: Spec, context: Context) -> str:
     """The bucket's name, known before it exists."""
     stack, account = context.stack, context.account("aws", spec.emulated_account)
-    return spec.existing or naming.bucket(stack.project, stack.name, spec.name, account)
+    return spec.existing or spec.take_over or naming.bucket(stack.project, stack.name, spec.name, account)
 
 
 def home(spec: Spec, context: Context) -> Home:

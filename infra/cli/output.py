@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STYLES = {
     Action.CREATE: ("+", "green"),
+    Action.IMPORT: ("=", "cyan"),
     Action.UPDATE: ("~", "yellow"),
     Action.REPLACE: ("±", "magenta"),
     Action.DELETE: ("-", "red"),

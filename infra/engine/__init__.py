@@ -20,6 +20,7 @@ class Action(StrEnum):
     """What happens to one resource."""
 
     CREATE = "create"
+    IMPORT = "import"
     UPDATE = "update"
     REPLACE = "replace"
     DELETE = "delete"

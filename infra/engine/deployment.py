@@ -192,7 +192,7 @@ class Deployment:
             self._operations.keep(found.recorded, entry)
             note = None if note == DRIFTED else note
         if old is None:  # taken over: new to this stack, whatever had to be changed about it
-            action = Action.CREATE
+            action = Action.IMPORT if goal.import_id else Action.CREATE
         return self._done(action, entry, changed, note)
 
     def _find(self, goal: Goal, old: Entry | None) -> Found | None:

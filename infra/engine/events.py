@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ ACTIONS: Final = {
     OpType.CREATE: Action.CREATE,
     OpType.DELETE: Action.DELETE,
     OpType.DISCARD: Action.DELETE,
-    OpType.IMPORT: Action.CREATE,
+    OpType.IMPORT: Action.IMPORT,
     OpType.IMPORT_REPLACEMENT: Action.REPLACE,
     OpType.READ: Action.SAME,
     OpType.READ_REPLACEMENT: Action.REPLACE,
@@ -75,6 +76,8 @@ class Recorder:
         action = ACTIONS.get(done.op)
         with self._lock:
             unwanted = self._deleting and action is not Action.DELETE
+            if action is Action.UPDATE and done.urn in self._seen:
+                self._changed(done.urn, tuple(sorted(done.detailed_diff or done.diffs or ())))
             if action is None or unwanted or done.urn in self._seen:
                 return
             self._seen.add(done.urn)
@@ -84,6 +87,12 @@ class Recorder:
             self.steps.append(step)
             if self._on_step:
                 self._on_step(step)
+
+    def _changed(self, urn: str, paths: tuple[str, ...]) -> None:
+        """An import is followed by an update of what the program wants otherwise: one step here."""
+        for index, step in enumerate(self.steps):
+            if step.urn == urn and step.action is Action.IMPORT:
+                self.steps[index] = replace(step, changed=paths)
 
     def _error(self, message: str) -> None:
         text = _COLOURS.sub("", message).partition("\nTraceback (most recent call last)")[0].strip()

@@ -99,6 +99,7 @@ class Operations:
             return Found(entry, None, LOST)
         live = replace(
             entry,
+            id=answer.resource_id,  # an import id may be another one than the resource's own
             inputs=plain_map(answer.inputs),
             outputs=plain_map(answer.properties),
             secrets=entry.secrets | secret_names(answer.properties),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,8 +75,8 @@ def migrate(  # noqa: PLR0913 - each is an option of the command
                 on_step=None if as_json else _told,
             )
 
-    result = run(work)
     blocked = list(_requiring(apps, old)) if cut_over else []
+    result = run(work)
     done = result.complete and not dry_run
     if as_json:
         print_json(_document(result, dry_run=dry_run, blocked=blocked, cut_over=cut_over and done and not blocked))
@@ -98,23 +97,17 @@ def _apps(given: Sequence[Path] | None, *, cut_over: bool, no_app: bool) -> list
         raise typer.BadParameter("--cut-over needs --app PATH for each application, or --no-app")
     if given and no_app:
         raise typer.BadParameter("--app and --no-app contradict each other")
-    files = [path / "pyproject.toml" if path.is_dir() else path for path in given or ()]
-    for file in files:
-        if not file.is_file():
-            raise typer.BadParameter(f"--app: there is no {file}")
-    return files
+    return list(given or ())
 
 
-def _requiring(files: Sequence[Path], backend: str) -> Iterator[Problem]:
-    """The applications that say in ``[tool.tandem.requires]`` that they need *backend*."""
-    for file in files:
-        try:
-            requires: Any = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("tandem", {})
-            named = backend in requires.get("requires", {})
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError, TypeError) as exc:
-            raise ConfigError(f"can not be read: {exc}", source=str(file)) from exc
-        if named:
-            yield Problem(f"{file}: tool.tandem.requires.{backend}", "the application still requires the old backend")
+def _requiring(apps: Sequence[Path], backend: str) -> Iterator[Problem]:
+    """The applications that declare that they need *backend*."""
+    from runtime.requires import Requires  # noqa: PLC0415 - keeps pydantic out of `tandem --help`
+
+    for app in apps:
+        requires = Requires.read(app)
+        if backend in requires.backends:
+            yield Problem(f"{requires.source}: tool.tandem.requires.{backend}", "the application needs the old backend")
 
 
 def _demand_fallback(storage: Mapping[str, Any], old: str, new: str) -> None:

@@ -68,7 +68,7 @@ def test_cut_over_is_blocked_while_an_application_requires_the_old_backend(
     (project / "app/pyproject.toml").write_text("[tool.tandem.requires.media-old]\ncapabilities = []\n")
     blocked = tandem("migrate", "media-old", "media", "--cut-over", "--app", "app")
     assert blocked.exit_code != 0
-    assert "pyproject.toml: tool.tandem.requires.media-old: the application still requires" in blocked.output
+    assert "pyproject.toml: tool.tandem.requires.media-old: the application needs the old backend" in blocked.output
     document = json.loads(tandem("migrate", "media-old", "media", "--cut-over", "--app", "app", "--json").stdout)
     assert document["may_cut_over"] is False
     assert len(document["blocked"]) == 1
@@ -77,7 +77,7 @@ def test_cut_over_is_blocked_while_an_application_requires_the_old_backend(
 
 def test_cut_over_asks_for_the_applications(tandem: Callable[..., Result]) -> None:
     assert "--cut-over needs --app PATH" in tandem("migrate", "media-old", "media", "--cut-over").output
-    assert "there is no" in tandem("migrate", "media-old", "media", "--cut-over", "--app", "nowhere").output
+    assert tandem("migrate", "media-old", "media", "--cut-over", "--app", "nowhere").exit_code != 0
     assert tandem("migrate", "media-old", "media", "--cut-over", "--no-app").exit_code == 0
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_READ_BACK", "UNHELD", "Created", "Handler", "Live", "StandIn"]
 
+TAKEN_OVER: Final = "__takenOver"
+"""Output property of what was imported and not changed yet: what its emulator does not hold is not known of it."""
+
 UNHELD: Final = "__unheld"
 """Output property that names what the emulator does not hold: path -> reason. Pulumi hides names with ``__``."""
 
@@ -103,7 +106,8 @@ class StandIn(wire_protocol.Provider):
         new = compare.keep_old(new, old, request.ignore_changes)
         before, after = _comparable(handler, old, new)
         paths = list(compare.differences(before, after))
-        replaces = sorted({compare.top(path) for path in paths} & handler.replace)
+        unknown = handler.kept.keys() - old.keys() if TAKEN_OVER in old else set()
+        replaces = sorted(({compare.top(path) for path in paths} & handler.replace) - unknown)
         same_name = bool(handler.names) and all(old.get(name) == new.get(name) for name in handler.names)
         return wire_protocol.DiffResponse(
             changes=bool(paths),
@@ -139,7 +143,10 @@ class StandIn(wire_protocol.Provider):
         """The resource as the server shows it; without an id when it is gone."""
         handler, known = self._of(request), plain_map(request.inputs)
         state = {**plain_map(request.properties), **known}
-        live = handler.read(request.resource_id, state)
+        if not state:
+            state[TAKEN_OVER] = True
+        resource_id = handler.own_id(request.resource_id)
+        live = handler.read(resource_id, state)
         if live is None:
             return wire_protocol.ReadResponse(resource_id="")
         inputs = _seen(handler, live, state, known)
@@ -147,14 +154,14 @@ class StandIn(wire_protocol.Provider):
         outputs = {**_only(state, state.keys() - lost), **inputs, **live.outputs}
         secrets = {**request.properties, **request.inputs}
         return wire_protocol.ReadResponse(
-            request.resource_id, _marked(handler, outputs, secrets), _marked(handler, inputs, secrets)
+            resource_id, _marked(handler, outputs, secrets), _marked(handler, inputs, secrets)
         )
 
     def update_now(self, request: wire_protocol.UpdateRequest) -> wire_protocol.UpdateResponse:
         """Change the resource; in a preview only say how it will look."""
         handler, old, new = self._of(request), plain_map(request.olds), plain_map(request.news)
         new = compare.keep_old(new, old, request.ignore_changes)
-        gone = _settable(handler, old) - new.keys() - handler.filled | {UNHELD}
+        gone = _settable(handler, old) - new.keys() - handler.filled | {UNHELD, TAKEN_OVER}
         state = {key: value for key, value in old.items() if key not in gone} | new
         if not request.preview:
             handler.update(request.resource_id, old, new)

@@ -50,6 +50,11 @@ class Bucket(Handler[R2]):
     kept: ClassVar = {"accountId": None, "jurisdiction": ONE_PLACE, "location": ONE_PLACE, "storageClass": NO_API}
     replace = frozenset({"accountId", "jurisdiction", "location", "name"})
 
+    def own_id(self, import_id: str) -> str:
+        """``<account>/<bucket>/<jurisdiction>`` is what Cloudflare imports by."""
+        parts = import_id.split("/")
+        return parts[1] if len(parts) > 1 else import_id
+
     def create(self, inputs: dict[str, Any]) -> Created:
         s3api.create_bucket(self.cloud.s3, inputs["name"], REGION)
         return Created(inputs["name"])

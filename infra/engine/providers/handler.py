@@ -101,6 +101,10 @@ class Handler(ABC, Generic[Cloud]):
     def delete(self, resource_id: str, state: dict[str, Any]) -> None:
         """Remove it; that it is gone already is success."""
 
+    def own_id(self, import_id: str) -> str:
+        """The id of a resource that is imported by another one; by default they are the same."""
+        return import_id
+
     def find(self, inputs: dict[str, Any]) -> str | None:
         """The id of what a creation that was interrupted left behind, if it can be told.
 

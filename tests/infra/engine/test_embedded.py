@@ -399,7 +399,7 @@ def test_import_takes_an_existing_resource_over(play: Play, toys: Toys) -> None:
     result = play.up(play.thing("a", options(import_="a"), size=4))
 
     assert [(s.action, s.note) for s in result.steps if s.name == "a"] == [
-        (Action.CREATE, "existed already and is taken over")
+        (Action.IMPORT, "existed already and is taken over")
     ]
     assert toys.things["a"] == {"name": "a", "size": 4}
     assert play.news(play.up(play.thing("a", size=4))) == []
