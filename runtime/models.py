@@ -59,6 +59,14 @@ _Unfrozen: Any = make_dataclass(
 )
 
 
+def made_info(path: str, size: int, content_type: str, last_modified: datetime, **known: Any) -> FileInfo:
+    """A `FileInfo` as small requests make them by the thousand: its own constructor takes twice as long."""
+    info = _Unfrozen(path, size, content_type, last_modified, **known)
+    info.__class__ = FileInfo
+    made: FileInfo = info
+    return made
+
+
 def listed_info(path: str, size: int, content_type: str, last_modified: datetime, etag: str | None) -> FileInfo:
     """A `FileInfo` as listings make them by the million.
 

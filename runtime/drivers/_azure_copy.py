@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from runtime.drivers import _azure_wire as wire
-from runtime.drivers._http import Request, ServiceError, http_date
+from runtime.drivers._dates import http_date
+from runtime.drivers._http import Request, ServiceError
 from runtime.errors import StorageUnavailableError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from lxml import etree
 
-from runtime.drivers._http import http_date
+from runtime.drivers._dates import http_date
 from runtime.models import FileInfo, ObjectPage
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.drivers._http import ServiceError, http_date
+from runtime.drivers._dates import http_date
+from runtime.drivers._http import ServiceError
 from runtime.models import FileInfo, ObjectPage
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -41,12 +40,6 @@ LONGEST_PAUSE_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 60.0
 
-_MONTHS: Final = {
-    name: number
-    for number, name in enumerate(
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1
-    )
-}
 _RETRIED: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED_UNREAD: Final = frozenset({429, 503})  # nothing was done; after the others it may have been
 _SLICE: Final = 256 * 1024  # larger buffers make the event loop's transport copy them again and again
@@ -286,20 +279,6 @@ async def _slices(body: tuple[Bytes, ...]) -> AsyncIterator[Bytes]:
         view = memoryview(buffer)
         for start in range(0, len(view), _SLICE):
             yield view[start : start + _SLICE]
-
-
-def http_date(text: str) -> datetime:
-    """``Mon, 23 Nov 2026 07:00:00 GMT``, the one form that HTTP allows, as aware UTC time; 8 times `email.utils`."""
-    return datetime(
-        int(text[12:16]),
-        _MONTHS[text[8:11]],
-        int(text[5:7]),
-        int(text[17:19]),
-        int(text[20:22]),
-        int(text[23:25]),
-        0,
-        UTC,
-    )
 
 
 def transport_kind(error: Exception) -> type[StorageError] | None:

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from base64 import b64encode
 from datetime import UTC, datetime
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from runtime.models import FileInfo
+from runtime.drivers._dates import http_date
+from runtime.models import made_info
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runtime.config import EncryptionConfig
-    from runtime.models import UploadOptions
+    from runtime.models import FileInfo, UploadOptions
 
 META: Final = "x-amz-meta-"
 DEFAULT_TYPE: Final = "application/octet-stream"
@@ -88,6 +86,9 @@ def decode_value(value: str) -> str:
     """The metadata value that *value* stands for; *value* itself when it is no RFC 2047 word."""
     if "=?" not in value:
         return value
+    from email.errors import HeaderParseError  # noqa: PLC0415 - twenty milliseconds that few objects need
+    from email.header import decode_header, make_header  # noqa: PLC0415
+
     try:
         return str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, UnicodeDecodeError):
@@ -96,7 +97,7 @@ def decode_value(value: str) -> str:
 
 def written(path: str, size: int, options: UploadOptions, etag: str | None, version: str | None) -> FileInfo:
     """What is known of an object that was just written; ``last_modified`` is this machine's time, to the second."""
-    return FileInfo(
+    return made_info(
         path,
         size,
         options.content_type or DEFAULT_TYPE,
@@ -115,11 +116,11 @@ def info_from_headers(path: str, headers: Mapping[str, str]) -> FileInfo:
     """What the headers of a GET or HEAD say; the size is that of the whole object, also of a range."""
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "0")
     etag = headers.get("etag")
-    return FileInfo(
+    return made_info(
         path,
         int(size),
         headers.get("content-type", DEFAULT_TYPE),
-        parsedate_to_datetime(headers["last-modified"]).astimezone(UTC),
+        http_date(headers["last-modified"]),
         etag=etag.strip('"') if etag else None,
         metadata={name[len(META) :]: decode_value(value) for name, value in headers.items() if name.startswith(META)},
         cache_control=headers.get("cache-control"),

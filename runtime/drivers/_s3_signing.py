@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+_PLAIN: Final = frozenset({"host", "range", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"})
+"""Headers without white space, which the canonical form of others folds."""
+
 EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 
@@ -56,6 +59,8 @@ class Signer:
         self._region = region
         self._key_of: tuple[str, str] = ("", "")
         self._key = b""
+        self._second = 0
+        self._stamp = self._scope = ""
 
     def __repr__(self) -> str:
         return f"Signer({self._region!r})"
@@ -70,7 +75,7 @@ class Signer:
         headers: Mapping[str, str],
         payload_hash: str,
     ) -> dict[str, str]:
-        """All headers to send: those given, lower-cased, and the signature over all of them.
+        """All headers to send: those given, and the signature over all of them.
 
         Args:
             credentials: What to sign with.
@@ -78,25 +83,32 @@ class Signer:
             method: HTTP method.
             target: Encoded path.
             query: Canonical query string (see `encode_query`).
-            headers: Headers to send and sign, ``host`` among them.
+            headers: Headers to send and sign by lower-case name, ``host`` among them.
             payload_hash: SHA-256 of the body in hex, or `UNSIGNED_PAYLOAD`.
         """
-        stamp = now.strftime("%Y%m%dT%H%M%SZ")
-        signed = {name.lower(): value for name, value in headers.items()}
-        signed["x-amz-content-sha256"] = payload_hash
-        signed["x-amz-date"] = stamp
+        stamp, scope = self._times(now)
+        signed = {**headers, "x-amz-content-sha256": payload_hash, "x-amz-date": stamp}
         if credentials.token:
             signed["x-amz-security-token"] = credentials.token
         names = sorted(signed)
-        canonical = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in names)
+        canonical = "".join(
+            [f"{name}:{signed[name] if name in _PLAIN else ' '.join(signed[name].split())}\n" for name in names]
+        )
         listed = ";".join(names)
         request = f"{method}\n{target}\n{query}\n{canonical}\n{listed}\n{payload_hash}"
-        scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
         signed["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={listed}, "
             f"Signature={self._sign(credentials, stamp, scope, request)}"
         )
         return signed
+
+    def _times(self, now: datetime) -> tuple[str, str]:
+        """The time and the scope of a signature, made once a second."""
+        second = int(now.timestamp())
+        if second != self._second:
+            stamp = now.strftime("%Y%m%dT%H%M%SZ")
+            self._second, self._stamp, self._scope = second, stamp, f"{stamp[:8]}/{self._region}/s3/aws4_request"
+        return self._stamp, self._scope
 
     def query(
         self,
@@ -117,8 +129,7 @@ class Signer:
             headers: Headers that the request must carry exactly so, in lower case, ``host`` among them.
             expires_in: Validity in seconds.
         """
-        stamp = now.strftime("%Y%m%dT%H%M%SZ")
-        scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
+        stamp, scope = self._times(now)
         names = sorted(headers)
         listed = ";".join(names)
         start = (

@@ -37,6 +37,7 @@ FRESH_SECONDS: Final = 4.0
 MOST_BODY: Final = 64 * 1024 * 1024
 """Bytes of an answer that is not an object."""
 
+_WITH_BODY: Final = frozenset({"PATCH", "POST", "PUT"})
 _CLOSING_STEPS: Final = 8
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -74,7 +75,7 @@ class Wire:
         self._context: ssl.SSLContext | None = None
         self._proxy = proxy_for(scheme, self._host, self._port)
         self._absolute = f"http://{netloc}" if self._proxy is not None and not self._tls else ""
-        self._added = self._proxy.headers if self._proxy is not None and not self._tls else ()
+        self._added = [f"{line}\r\n" for line in self._proxy.headers] if self._absolute and self._proxy else []
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
 
@@ -118,17 +119,17 @@ class Wire:
         return await connection.exchange(head, body, bodyless=bodyless, whole=whole, most=most)
 
     def _head(self, method: str, target: str, headers: Mapping[str, str], body: Sequence[Bytes]) -> bytes:
-        lines = [f"{method} {self._absolute}{target} HTTP/1.1"]
-        if lines[0].count(" ") != 2 or not target.isascii():  # noqa: PLR2004 - around the target
+        if " " in target or not target.isascii():
             raise ValueError("the target of a request is not encoded")
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines = [f"{method} {self._absolute}{target} HTTP/1.1\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
         lines += self._added
-        if body or method in {"PATCH", "POST", "PUT"}:
-            lines.append(f"content-length: {sum(memoryview(part).nbytes for part in body)}")
-        text = "\n".join(lines)
-        if text.count("\n") != len(lines) - 1 or "\r" in text or "\0" in text:
+        if body or method in _WITH_BODY:
+            lines.append(f"content-length: {sum(memoryview(part).nbytes for part in body)}\r\n")
+        text = "".join(lines)
+        if not text.count("\n") == text.count("\r") == len(lines) or "\0" in text:
             raise ValueError("a header of a request holds a line break or a NUL")
-        return f"{text}\n\n".replace("\n", "\r\n").encode()
+        return f"{text}\r\n".encode()
 
     def _kept(self, *, twice: bool) -> Connection | None:
         idle = self._idle

@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from runtime.config import NamedStorageConfig
 from runtime.drivers import _http
-from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError, http_date, transport_kind
+from runtime.drivers._dates import http_date
+from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError, transport_kind
 from runtime.drivers._tokens import TokenCache
 from runtime.errors import StorageTimeoutError, StorageUnavailableError
 from runtime.models import FileInfo
@@ -176,6 +177,11 @@ class TestRetries:
         for month in range(1, 13):
             time_of_month = datetime(2026, month, 23, 7, 8, 9, tzinfo=UTC)
             assert http_date(format_datetime(time_of_month, usegmt=True)) == time_of_month
+            assert http_date(format_datetime(time_of_month)) == time_of_month
+        assert http_date("Mon, 23 Nov 2026 08:00:00 +0100").isoformat() == "2026-11-23T07:00:00+00:00"
+        for text in ("", "now", "Mon, 23 Now 2026 07:00:00 GMT"):
+            with pytest.raises(ValueError, match="date"):
+                http_date(text)
 
     def test_timeouts_are_told_from_other_failures(self) -> None:
         assert transport_kind(TimeoutError()) is StorageTimeoutError
