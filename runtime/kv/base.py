@@ -14,7 +14,7 @@ from runtime.kv.keys import checked_key, checked_namespace, matcher, millisecond
 from runtime.kv.primitives import MISSING, Primitives
 from runtime.kv.protocol import KVStoreProtocol
 from runtime.kv.suspicion import warn_of_secrets
-from runtime.kv.values import checked_amount, copied, same
+from runtime.kv.values import checked_amount, copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -142,11 +142,11 @@ class KVStorage(Primitives, KVStoreProtocol):
     ) -> bool:
         """Write *value* only while `get` would answer *expected*, and tell whether it was written."""
         space, name, stored = checked_namespace(namespace), checked_key(key), self._pack(value)
-        wanted, length = copied(expected), milliseconds(ttl)
+        length = milliseconds(ttl)
         warn_of_secrets(self.name, name, value)
         while True:  # each turn but the last means that somebody else wrote: all together always get on
             found = await self._get(space, name)
-            if not same(None if found is MISSING else self._unpack(found), wanted):
+            if not (copied(expected) is None if found is MISSING else self._holds(found, expected)):
                 return False
             if await self._swap(space, name, found, stored, length):
                 return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runtime.kv.base import KVStorage
 from runtime.kv.primitives import MISSING
-from runtime.kv.values import counted, packed, unpacked
+from runtime.kv.values import counted, packed, packs, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +46,9 @@ class InMemoryKVStorage(KVStorage):
 
     def _unpack(self, stored: Any) -> Any:
         return unpacked(stored)
+
+    def _holds(self, stored: Any, value: Any) -> bool:
+        return packs(stored, value)
 
     def _open(self) -> None:
         pass

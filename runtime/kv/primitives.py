@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.kv.values import decoded, encoded
+from runtime.kv.values import decoded, encoded, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +35,11 @@ class Primitives(ABC):
 
     def _unpack(self, stored: Any) -> Any:
         return decoded(stored)
+
+    def _holds(self, stored: Any, value: Any) -> bool:
+        """Whether `_unpack` would give *value*, which is as the caller gave it; mappings may be in another order."""
+        wanted = self._pack(value)
+        return bool(stored == wanted) or same(self._unpack(stored), self._unpack(wanted))
 
     @abstractmethod
     def _open(self) -> None:

@@ -50,7 +50,7 @@ def secret_in(key: str, value: Any) -> str | None:
     """
     if key[-1:] in _ENDINGS and value and _NAME.search(key):
         return "the entry's key names one"
-    return None if value is None or isinstance(value, int | float) else _inside(value)
+    return _in_fields(value) if type(value) is dict else _inside(value)
 
 
 def _inside(value: Any) -> str | None:
@@ -58,10 +58,17 @@ def _inside(value: Any) -> str | None:
         return _FORM if len(value) >= _SHORTEST and _shaped(value) else None
     if isinstance(value, dict):
         return _in_fields(value)
-    if isinstance(value, list):
-        for item in value:
-            if found := _inside(item):
-                return found
+    return _in_items(value) if isinstance(value, list) else None
+
+
+def _in_items(items: list[Any]) -> str | None:
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            if len(item) >= _SHORTEST and _shaped(item):
+                return _FORM
+        elif kind not in _NUMBERS and (found := _inside(item)):
+            return found
     return None
 
 
@@ -74,7 +81,7 @@ def _in_fields(fields: dict[Any, Any]) -> str | None:
                 return f"the field {name!r}"
             if len(item) >= _SHORTEST and _shaped(item):
                 return _FORM
-        elif kind not in _NUMBERS and (found := _inside(item)):
+        elif kind not in _NUMBERS and (found := _in_items(item) if kind is list else _inside(item)):
             return found
     return None
 

@@ -134,24 +134,71 @@ def encoded(value: Any) -> str:
 
 
 def packed(value: Any) -> Any:
-    """*value* for a store in this process: numbers, booleans and None as they are, all else as bytes.
+    """*value* for a store in this process: lists and mappings as bytes, all else as it is, as nobody can change it.
 
     Raises:
         InvalidValueError: as for `copied`.
         QuotaExceededError: larger than `MAX_BYTES` as JSON.
     """
-    copy = copied(value)
-    if not isinstance(copy, dict | list | str):
-        return copy
-    data = marshal.dumps(copy, _WITHOUT_REFERENCES)
+    # a copy is only made of what is not made of plain types: marshal takes no others
+    plain = value if _is_plain(value, type(value), 0) else copied(value)
+    if not isinstance(plain, dict | list):
+        if isinstance(plain, str) and len(plain) * _LONGEST_ESCAPE > MAX_BYTES:
+            _sized(plain)
+        return plain
+    data = marshal.dumps(plain, _WITHOUT_REFERENCES)
     if len(data) * _LONGEST_ESCAPE > MAX_BYTES:  # perhaps too large: only then it has to be known
-        _sized(copy)
+        _sized(plain)
     return data
+
+
+def _is_plain(value: Any, kind: type, depth: int) -> bool:
+    """Whether `copied` would give an equal thing of equal types; False when that has to be looked at more closely."""
+    if kind is dict:
+        return depth < _DEEPEST and _is_plain_dict(value, depth + 1)
+    if kind is list:
+        return depth < _DEEPEST and _is_plain_list(value, depth + 1)
+    if kind is int:
+        return bool(-COUNTER_LIMIT < value < COUNTER_LIMIT)
+    return kind in _PLAIN or (kind is float and isfinite(value))
+
+
+def _is_plain_dict(value: dict[Any, Any], depth: int) -> bool:
+    for key, item in value.items():
+        if type(key) is not str:
+            return False
+        kind = type(item)
+        if kind not in _PLAIN and not _is_plain(item, kind, depth):
+            return False
+    return True
+
+
+def _is_plain_list(value: list[Any], depth: int) -> bool:
+    for item in value:
+        kind = type(item)
+        if kind not in _PLAIN and not _is_plain(item, kind, depth):
+            return False
+    return True
 
 
 def unpacked(stored: Any) -> Any:
     """What `packed` was given, anew."""
-    return marshal.loads(stored) if isinstance(stored, bytes) else stored  # noqa: S302 - our own bytes, never left here
+    return marshal.loads(stored) if type(stored) is bytes else stored  # noqa: S302 - our own bytes, never left here
+
+
+def packs(stored: Any, value: Any) -> bool:
+    """Whether *value* is the same as what `packed` was given.
+
+    Raises:
+        InvalidValueError: as for `copied`.
+    """
+    if type(stored) is bytes:
+        try:
+            if marshal.dumps(value, _WITHOUT_REFERENCES) == stored:
+                return True
+        except ValueError:
+            pass  # it can not be stored, or not as it is: looked at below
+    return same(unpacked(stored), copied(value))
 
 
 def _sized(copy: Any) -> str:

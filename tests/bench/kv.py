@@ -1,10 +1,10 @@
 """Operations per second of the key-value stores, beside diskcache and raw redis-py: ``python -m tests.bench.kv``.
 
 Every figure is the median of rounds in which the contenders take turns, so that what else the machine does hits all
-alike. ``alone`` is one task that waits for each operation; ``32 tasks`` is what a server has in flight. diskcache is
-measured twice: called directly, which holds the event loop up, and by ``asyncio.to_thread``, as its documentation says.
-All hold the same value; diskcache pickles it, ours and the raw client with ``json`` make JSON of it. A server for
-Redis is started when one is installed.
+alike; the µs are processor time of all threads. ``alone`` is one task that waits for each operation; ``32 tasks`` is
+what a server has in flight. diskcache is measured twice: called directly, which holds the event loop up, and by
+``asyncio.to_thread``, as its documentation says. All hold the same value; diskcache pickles it, ours and the raw client
+with ``json`` make JSON of it. A server for Redis is started when one is installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import diskcache
@@ -41,6 +41,29 @@ def ours(store: InMemoryKVStorage | LocalStorage | RedisKVStorage) -> Contender:
         "set": lambda i: store.set(f"k{i % KEYS}", VALUE, ttl=60),
         "get": lambda i: store.get(f"k{i % KEYS}"),
         "incr": lambda _: store.incr("n"),
+    }
+
+
+def all_of(store: InMemoryKVStorage) -> Contender:
+    """Every operation of one key; those of several are counted by key."""
+    some = {f"m{number}": VALUE for number in range(KEYS)}
+
+    def many(operation: Callable[[], Awaitable[Any]]) -> Operation:
+        async def now_and_then(i: int) -> None:
+            if i % KEYS == 0:
+                await operation()
+
+        return now_and_then
+
+    return ours(store) | {
+        "add": lambda i: store.add(f"k{i % KEYS}", VALUE, ttl=60),
+        "exists": lambda i: store.exists(f"k{i % KEYS}"),
+        "touch": lambda i: store.touch(f"k{i % KEYS}", 60),
+        "compare_and_set": lambda i: store.compare_and_set(f"m{i % KEYS}", VALUE, VALUE, ttl=60),
+        "set_many": many(lambda: store.set_many(some, ttl=60)),
+        "get_many": many(lambda: store.get_many(some)),
+        "list_keys": many(lambda: store.list_keys(prefix="m")),
+        "delete": lambda i: store.delete(f"k{i % KEYS}"),
     }
 
 
@@ -82,8 +105,8 @@ def raw(client: Any) -> Contender:
     }
 
 
-async def per_second(operation: Operation, seconds: float, tasks: int) -> float:
-    """Operations per second of *tasks* tasks at once."""
+async def measured(operation: Operation, seconds: float, tasks: int) -> tuple[float, float]:
+    """Operations per second of *tasks* tasks at once, and µs of processor time (all threads) of one."""
     end, done = perf_counter() + seconds, 0
 
     async def work() -> None:
@@ -92,23 +115,23 @@ async def per_second(operation: Operation, seconds: float, tasks: int) -> float:
             await operation(done)
             done += 1
 
-    begin = perf_counter()
+    begin, used = perf_counter(), process_time()
     await asyncio.gather(*(work() for _ in range(tasks)))
-    return done / (perf_counter() - begin)
+    return done / (perf_counter() - begin), 1e6 * (process_time() - used) / done
 
 
 async def table(title: str, contenders: dict[str, Contender], rounds: int, seconds: float) -> None:
     """Measure and print one group of contenders."""
     print(f"\n{title}\n{'':26}" + "".join(f"{name:>22}" for name in contenders))  # noqa: T201 - this command's output
     for tasks in (1, TASKS):
-        for name in ("set", "get", "incr"):
-            figures: dict[str, list[float]] = {contender: [] for contender in contenders}
+        for name in next(iter(contenders.values())):
+            figures: dict[str, list[tuple[float, float]]] = {contender: [] for contender in contenders}
             for _ in range(rounds):
                 for contender, operations in contenders.items():
-                    figures[contender].append(await per_second(operations[name], seconds, tasks))
-            medians = [statistics.median(values) for values in figures.values()]
+                    figures[contender].append(await measured(operations[name], seconds, tasks))
+            medians = [[statistics.median(column) for column in zip(*each, strict=True)] for each in figures.values()]
             label = f"{name}, {'alone' if tasks == 1 else f'{tasks} tasks'}"
-            shown = "".join(f"{each:>12,.0f}/s {1e6 / each:>6.1f} µs" for each in medians)
+            shown = "".join(f"{rate:>12,.0f}/s {used:>6.1f} µs" for rate, used in medians)
             print(f"{label:26}{shown}", flush=True)  # noqa: T201 - as above
 
 
@@ -119,7 +142,8 @@ async def main(rounds: int, seconds: float) -> None:
         cache = stack.enter_context(diskcache.Cache(str(directory / "diskcache")))
         memory = await stack.enter_async_context(InMemoryKVStorage())
         local = await stack.enter_async_context(LocalStorage(directory / "local"))
-        await table("in this process", {"memory": ours(memory)}, rounds, seconds)
+        await memory.set_many({f"m{number}": VALUE for number in range(KEYS)})
+        await table("in this process", {"memory": all_of(memory)}, rounds, seconds)
         contenders = {"local": ours(local), "diskcache": directly(cache), "diskcache, threads": in_threads(cache)}
         await table("in a file", contenders, rounds, seconds)
         try:

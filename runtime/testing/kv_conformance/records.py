@@ -97,13 +97,28 @@ class Records(Suite):
         assert await kv.compare_and_set("a", None, 3) is True
         assert await kv.get("a") == 3
 
-    @pytest.mark.parametrize(("stored", "expected"), [(1, 1.0), (1, True), (0, False), ("1", 1), ([], {}), (0, None)])
+    @pytest.mark.parametrize(
+        ("stored", "expected"),
+        [(1, 1.0), (1, True), (0, False), ("1", 1), ([], {}), (0, None), ([1], [True]), ({"x": 1}, {"x": 1.0})],
+    )
     async def test_compare_and_set_tells_kinds_apart(
         self, kv: KVStoreProtocol, stored: object, expected: object
     ) -> None:
         await kv.set("a", stored)
         assert await kv.compare_and_set("a", expected, "changed") is False
         assert await kv.compare_and_set("a", stored, "changed") is True
+
+    @pytest.mark.parametrize("expected", [(1, 2), {1: 2}, b"x", [float("nan")]])
+    async def test_compare_and_set_expects_only_what_could_be_there(
+        self, kv: KVStoreProtocol, expected: object
+    ) -> None:
+        for stored in (1, [1, 2]):
+            with pytest.raises(InvalidValueError):
+                await kv.compare_and_set("a", expected, "changed")
+            await kv.set("a", stored)
+        with pytest.raises(InvalidValueError):
+            await kv.compare_and_set("a", expected, "changed")
+        assert await kv.get("a") == [1, 2]
 
     async def test_get_many_gives_what_is_there_in_the_order_asked_for(self, kv: KVStoreProtocol) -> None:
         await kv.set_many({"a": 1, "b": [2], "c": 3})
