@@ -12,19 +12,39 @@ if TYPE_CHECKING:
 
 Statement = dict[str, Any]
 
-BUCKET_ACTIONS: Final[Mapping[str, Sequence[str]]] = {
-    "list": ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"),
-}
+_LISTS: Final = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads")
+_READS: Final = ("s3:GetObject", "s3:GetObjectTagging")
+_WRITES: Final = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject", "s3:PutObjectTagging")
+_DELETES: Final = ("s3:DeleteObject",)
+
+_SETTINGS: Final = (
+    "s3:GetBucketCORS", "s3:GetBucketLogging", "s3:GetBucketOwnershipControls", "s3:GetBucketPolicy",
+    "s3:GetBucketPolicyStatus", "s3:GetBucketPublicAccessBlock", "s3:GetBucketTagging", "s3:GetBucketVersioning",
+    "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration", "s3:ListBucketVersions",
+)  # fmt: skip
+_VERSIONS: Final = (
+    "s3:DeleteObjectTagging", "s3:DeleteObjectVersion", "s3:DeleteObjectVersionTagging", "s3:GetObjectAttributes",
+    "s3:GetObjectVersion", "s3:GetObjectVersionAttributes", "s3:GetObjectVersionTagging",
+    "s3:PutObjectVersionTagging",
+)  # fmt: skip
+
+BUCKET_ACTIONS: Final[Mapping[str, Sequence[str]]] = {"list": _LISTS, "admin": (*_LISTS, *_SETTINGS)}
 
 OBJECT_ACTIONS: Final[Mapping[str, Sequence[str]]] = {
-    "read": ("s3:GetObject", "s3:GetObjectTagging"),
-    "write": ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject", "s3:PutObjectTagging"),
-    "delete": ("s3:DeleteObject",),
+    "read": _READS,
+    "write": _WRITES,
+    "delete": _DELETES,
+    "admin": (*_READS, *_WRITES, *_DELETES, *_VERSIONS),
 }
+"""Presigning takes no action of its own: a URL can do what its signer can.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+"""
 
 KEY_ACTIONS: Final[Mapping[str, Sequence[str]]] = {
     "read": ("kms:Decrypt",),
     "write": ("kms:Decrypt", "kms:GenerateDataKey"),  # completing a multipart upload decrypts its parts
+    "admin": ("kms:Decrypt", "kms:GenerateDataKey"),
 }
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html"""
 
@@ -143,16 +163,41 @@ def allow_public_reads(bucket: str) -> Statement:
 
 
 def allow_bucket_access(index: int, identity: str, access: Sequence[str], bucket: str) -> list[Statement]:
-    """What one identity may do with a bucket and its objects."""
-    parts = (
-        (f"Grant{index}Bucket", BUCKET_ACTIONS, bucket),
-        (f"Grant{index}Objects", OBJECT_ACTIONS, f"{bucket}/*"),
-    )
+    """What one identity may do with a bucket and its objects, as the bucket's policy says it."""
     return [
-        {"Sid": sid, "Action": actions, "Effect": "Allow", "Principal": {"AWS": identity}, "Resource": [resource]}
+        {**statement, "Sid": f"Grant{index}{statement['Sid']}", "Principal": {"AWS": identity}}
+        for statement in _bucket_access(access, bucket)
+    ]
+
+
+def role_policy(access: Sequence[str], bucket: str, home: Home, key: str | None) -> str:
+    """What a role may do with a bucket, its objects and their key, as the role's own policy says it.
+
+    Args:
+        access: The verbs.
+        bucket: ARN of the bucket.
+        home: Where it is.
+        key: ARN of the key that encrypts it; None for keys of S3.
+    """
+    statements = list(_bucket_access(access, bucket))
+    if key and (actions := _actions(KEY_ACTIONS, access)):
+        statements.append({"Sid": "Key", **_key_access(home, actions), "Resource": [key]})
+    return canonical(statements)
+
+
+def _bucket_access(access: Sequence[str], bucket: str) -> list[Statement]:
+    parts = (("Bucket", BUCKET_ACTIONS, bucket), ("Objects", OBJECT_ACTIONS, f"{bucket}/*"))
+    return [
+        {"Sid": sid, "Action": actions, "Effect": "Allow", "Resource": [resource]}
         for sid, table, resource in parts
         if (actions := _actions(table, access))
     ]
+
+
+def _key_access(home: Home, actions: Sequence[str]) -> Statement:
+    """The use of a key, by S3 of this region only: nobody decrypts with it who has not read the object."""
+    through_s3 = {"kms:ViaService": f"s3.{home.region}.{home.domain}"}
+    return {"Action": list(actions), "Effect": "Allow", "Condition": {"StringEquals": through_s3}}
 
 
 def key_policy(home: Home, grants: Sequence[tuple[str, Sequence[str]]]) -> str:
@@ -168,16 +213,8 @@ def key_policy(home: Home, grants: Sequence[tuple[str, Sequence[str]]]) -> str:
     ]
     for index, (identity, access) in enumerate(grants):
         if actions := _actions(KEY_ACTIONS, access):
-            statements.append(
-                {
-                    "Sid": f"Grant{index}",
-                    "Action": actions,
-                    "Effect": "Allow",
-                    "Principal": {"AWS": identity},
-                    "Resource": "*",  # in a key's policy this is the key
-                    "Condition": {"StringEquals": {"kms:ViaService": f"s3.{home.region}.{home.domain}"}},
-                }
-            )
+            whom = {"Principal": {"AWS": identity}, "Resource": "*"}  # in a key's policy this is the key
+            statements.append({"Sid": f"Grant{index}", **whom, **_key_access(home, actions)})
     return canonical(statements)
 
 

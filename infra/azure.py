@@ -9,7 +9,7 @@ import pulumi
 from pulumi_azure_native import Provider, authorization, monitor, resources, storage
 from pydantic import AfterValidator, Field
 
-from infra import adoption, azure_logs, azure_rm, logs, naming
+from infra import adoption, azure_logs, azure_rm, identity_azure, logs, naming
 from infra import azure_settings as settings
 from infra.backend import BackendSpec
 from infra.fields import Days, Unique
@@ -19,6 +19,7 @@ from runtime.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from infra.backend import Grant
     from infra.context import Context
     from infra.endpoints import Endpoint
 
@@ -49,6 +50,7 @@ class Spec(BackendSpec):
     encryptions = {"dev": "AES256", "standard": "AES256", "regulated": "azure:cmk"}  # noqa: RUF012 - a ClassVar
     most_cors_rules = 5
     can_log = True
+    identities = identity_azure.KINDS
 
     driver: Literal["azure"]
     location: str = Field(pattern=r"^[a-z]+[0-9]?$", description="an Azure region such as westeurope")
@@ -111,16 +113,16 @@ class Spec(BackendSpec):
 
     def _grant_problems(self) -> Iterator[Problem]:
         for index, grant in enumerate(self.grants):
-            if not azure_rm.PRINCIPAL.fullmatch(grant.to):
+            if grant.to.known is not None and not azure_rm.PRINCIPAL.fullmatch(grant.to.known):
                 yield Problem(
                     f"grants[{index}].to",
-                    f"found {grant.to!r}",
-                    "the object id of a service principal or managed identity, user:<object id> or group:<object id>",
+                    f"found {grant.to.known!r}",
+                    "the object id of a service principal or managed identity, user:<object id>, group:<object id>,"
+                    " or a mapping: federated",
                 )
             if not azure_rm.possible(grant.access):
-                found = f"found {', '.join(grant.access)}: Azure's roles list with reading, and delete with writing"
-                allowed = "read and list, or read, write, delete and list; presign beside either"
-                yield Problem(f"grants[{index}].access", found, allowed)
+                found = f"found {', '.join(grant.access)}: on Azure whoever reads blobs lists them too"
+                yield Problem(f"grants[{index}].access", found, "read and list, or neither of them")
 
     def _existing_problems(self) -> Iterator[Problem]:
         """An account's settings are for everything in it, so one that somebody else manages keeps them."""
@@ -160,9 +162,9 @@ class Bucket(pulumi.ComponentResource):
             self._lifecycle()
         if spec.logged(context):
             self._logging()
+        self._roles: dict[tuple[str, ...], pulumi.CustomResource] = {}
         for grant in spec.grants:
-            for role, scope in self._home.assignments(grant.access):
-                self._assign(role, scope, grant.to)
+            self._grant(grant)
         self.register_outputs({"bucket": self._home.container})
 
     def _group(self) -> None:
@@ -253,16 +255,35 @@ class Bucket(pulumi.ComponentResource):
         )
         self.resources.append(setting)
 
-    def _assign(self, role: str, scope: str, principal: str) -> None:
-        kind, _, identity = principal.rpartition(":")
+    def _grant(self, grant: Grant) -> None:
+        made: list[pulumi.CustomResource] = []
+        if grant.to.known is not None:
+            kind, _, found = grant.to.known.rpartition(":")
+            whom: tuple[str, Any] = (azure_rm.PRINCIPAL_TYPES[kind], found)
+        else:
+            identity, made = identity_azure.identity(grant, self._spec, self._context)
+            whom = ("ServicePrincipal", identity.principal_id)
+        self.resources += made
+        for role, scope in self._home.assignments(grant.access):
+            self._assign(grant, azure_rm.ROLE_NAMES[role], role, scope, whom)
+        if verbs := azure_rm.custom_verbs(grant.access):
+            if verbs not in self._roles:
+                self._roles[verbs] = identity_azure.custom_role(self._spec.name, self._home, verbs, self._options())
+                self.resources.append(self._roles[verbs])
+            role = azure_rm.custom_id(self._home.container_id, verbs)
+            self._assign(grant, "-".join(verbs), role, self._home.container_id, whom)
+
+    def _assign(self, grant: Grant, label: str, role: str, scope: str, whom: tuple[str, Any]) -> None:
+        kind, principal = whom
+        whose = grant.to.known.rpartition(":")[2] if grant.to.known else grant.name
         # named by whom and what: by its place in the spec, a grant that moves up would be deleted after it was made
         assignment = authorization.RoleAssignment(
-            f"{self._spec.name}-{azure_rm.ROLE_NAMES[role]}-{naming.identity(principal)}",
-            role_assignment_name=azure_rm.assignment_name(scope, role, identity),
+            f"{self._spec.name}-{label}-{naming.identity(grant.name)}",
+            role_assignment_name=azure_rm.assignment_name(scope, role, whose),
             scope=scope,
             role_definition_id=self._home.role_id(role),
-            principal_id=identity,
-            principal_type=azure_rm.PRINCIPAL_TYPES[kind],  # a principal that was just made is not found without it
+            principal_id=principal,
+            principal_type=kind,  # a principal that was just made is not found without it
             opts=self._options(),
         )
         self.resources.append(assignment)

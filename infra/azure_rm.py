@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 EMULATED_SUBSCRIPTION: Final = str(UUID(int=0))
 
 READER: Final = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
+OWNER: Final = "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"
+SETTINGS_READER: Final = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 CONTRIBUTOR: Final = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 DELEGATOR: Final = "db58b8e5-c6ad-4a2a-8342-4190687cbf4a"
 """Asks for the keys that user-delegation signatures are made with; means nothing below an account.
@@ -25,7 +27,24 @@ Source: https://learn.microsoft.com/en-us/azure/role-based-access-control/built-
 
 PRINCIPAL_TYPES: Final[Mapping[str, str]] = {"": "ServicePrincipal", "group": "Group", "user": "User"}
 
-ROLE_NAMES: Final[Mapping[str, str]] = {READER: "reader", CONTRIBUTOR: "contributor", DELEGATOR: "delegator"}
+ROLE_NAMES: Final[Mapping[str, str]] = {
+    READER: "reader",
+    CONTRIBUTOR: "contributor",
+    OWNER: "owner",
+    DELEGATOR: "delegator",
+    SETTINGS_READER: "settings-reader",
+}
+
+_CONTAINERS: Final = "Microsoft.Storage/storageAccounts/blobServices/containers"
+_DATA_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "read": ("read", "tags/read"),
+    "write": ("add/action", "tags/write", "write"),
+    "delete": ("delete",),
+}
+"""What a verb is of ``…/containers/blobs``; to list is to read.
+
+Source: https://learn.microsoft.com/en-us/rest/api/storageservices/authorize-with-azure-active-directory
+"""
 
 _PRIVATE: Final = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 _SMALLEST: Final = 30
@@ -39,6 +58,9 @@ IDENTITY: Final = (
 
 _READS: Final = frozenset({"read", "list"})
 _EVERYTHING: Final = frozenset({"read", "write", "delete", "list"})
+BUILT_IN: Final[Mapping[frozenset[str], str]] = {_READS: READER, _EVERYTHING: CONTRIBUTOR}
+"""The built-in roles that are as small as these verbs."""
+
 _NAMESPACE: Final = UUID("5f0c6f0e-3a2f-5d0e-9a57-6a1f0f0e7c11")
 
 
@@ -101,15 +123,42 @@ class Home:
         return f"/subscriptions/{self.subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"
 
     def assignments(self, access: Collection[str]) -> list[tuple[str, str]]:
-        """Role and scope of what *access* needs; `possible` says which access there is."""
-        verbs = _EVERYTHING & set(access)
-        found = [(CONTRIBUTOR if verbs == _EVERYTHING else READER, self.container_id)]
+        """Built-in role and scope of what *access* needs; what only a custom role allows is in `custom_verbs`."""
+        if "admin" in access:
+            account = [(DELEGATOR, self.account_id), (SETTINGS_READER, self.account_id)]
+            return [(OWNER, self.container_id), *account]
+        role = BUILT_IN.get(_EVERYTHING & set(access))
+        found = [(role, self.container_id)] if role else []
         return [*found, (DELEGATOR, self.account_id)] if "presign" in access else found
+
+    @property
+    def group_id(self) -> str:
+        """Resource id of the resource group."""
+        return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
+
+
+def custom_verbs(access: Collection[str]) -> tuple[str, ...]:
+    """The verbs for which there has to be a custom role: the built-in ones can not write without deleting."""
+    verbs = _EVERYTHING & set(access)
+    if "admin" in access or verbs in BUILT_IN:
+        return ()
+    return tuple(verb for verb in _DATA_ACTIONS if verb in verbs)
+
+
+def actions(verbs: Collection[str]) -> tuple[list[str], list[str]]:
+    """Actions and data actions of a custom role; who reads may see that the container is there."""
+    data = sorted(f"{_CONTAINERS}/blobs/{action}" for verb in verbs for action in _DATA_ACTIONS[verb])
+    return [f"{_CONTAINERS}/read"] if "read" in verbs else [], data
+
+
+def custom_id(scope: str, verbs: Collection[str]) -> str:
+    """The id of a custom role: a UUID, the same one on every run."""
+    return str(uuid5(_NAMESPACE, f"{scope}\0{','.join(sorted(verbs))}"))
 
 
 def possible(access: Collection[str]) -> bool:
-    """Whether the built-in roles can grant exactly this: they list with reading and delete with writing."""
-    return _EVERYTHING & set(access) in {_READS, _EVERYTHING}
+    """Whether Azure can grant exactly this: whoever reads a container's blobs lists them too."""
+    return "admin" in access or ("read" in access) is ("list" in access)
 
 
 def assignment_name(scope: str, role: str, principal: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from infra.fields import CacheTime, Day, Days, Header, Origin, PublicUrl, RuleId, Tags, Unique
+from infra.identities import Identity
 from runtime.config import (
     CorsRule,
     ExpectConfig,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from runtime.errors import Problem
 
 EncryptionType = Literal["AES256", "aws:kms", "gcs:cmek", "azure:cmk"]
-Access = Literal["read", "write", "delete", "list", "presign"]
+Access = Literal["read", "write", "list", "presign", "delete", "admin"]
 
 SERVICE_KEYS: Final[EncryptionType] = "AES256"
 
@@ -124,13 +125,21 @@ class Lifecycle(Model):
 class Grant(Model):
     """What one identity may do with the backend.
 
+    A reader is who has ``read``, a writer ``write`` (which deletes nothing), and so on; ``admin`` is everything with
+    objects and their versions, and to see the bucket's settings. No grant lets anybody change these.
+
     Attributes:
-        to: The identity, as the backend's cloud names it.
-        access: ``read write delete list presign``.
+        to: The identity, as the backend's cloud names it, or one to make (`infra.identities`).
+        access: ``read write list presign delete admin``.
     """
 
-    to: str = Field(min_length=1, description="who gets access")
+    to: Identity = Field(description="who gets access")
     access: Annotated[tuple[Access, ...], Unique] = Field(min_length=1)
+
+    @property
+    def name(self) -> str:
+        """The identity's name."""
+        return self.to.name
 
 
 class Exemption(Model):
@@ -192,6 +201,9 @@ class BackendSpec(Model):
 
     most_cors_rules: ClassVar[int] = 100
     """CORS rules that one bucket may have."""
+
+    identities: ClassVar[frozenset[str]] = frozenset()
+    """The identities that the program makes for grants here; what else ``to`` may be is in `problems`."""
 
     name: BackendName = Field(exclude=True)
     driver: str
@@ -275,7 +287,7 @@ class BackendSpec(Model):
         if self.primary:
             found["primary"] = True
         if len(self.grants) == 1:  # of several, only the application knows which it is
-            found["identity"] = self.grants[0].to
+            found["identity"] = self.grants[0].name
         if self.read_fallback is not None:
             found["read_fallback"] = self.read_fallback
         if "transfer" in self.model_fields_set:
@@ -296,7 +308,7 @@ class BackendSpec(Model):
             "lifecycle": self.lifecycle.contract() if self.lifecycle is not None else None,
             "presign_max_age": int(presign_max_age.total_seconds()) if presign_max_age else None,
             "capabilities": tuple(sorted({*capabilities, *(name for name, held in declared.items() if held)})),
-            "grants": tuple(GrantConfig(to=grant.to, access=grant.access) for grant in self.grants),
+            "grants": tuple(GrantConfig(to=grant.name, access=grant.access) for grant in self.grants),
         }
         if self.existing is not None:  # what the spec does not say stays as it is, so nothing is known of it
             promised = {key: value for key, value in promised.items() if value or key == "public"}

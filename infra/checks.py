@@ -123,13 +123,20 @@ def _lifecycle(backend: BackendSpec, _: Context) -> Iterator[Problem]:
 
 
 def _grants(backend: BackendSpec, _: Context) -> Iterator[Problem]:
-    for name, count in Counter(grant.to for grant in backend.grants).items():
+    for name, count in Counter(grant.name for grant in backend.grants).items():
         if count > 1:
             yield Problem("grants", f"found {count} grants to {name!r}", "one grant for an identity")
     for index, grant in enumerate(backend.grants):
-        if "presign" in grant.access and not {"read", "write"} & set(grant.access):
-            path = f"grants[{index}].access"
+        path = f"grants[{index}].access"
+        if "presign" in grant.access and not {"read", "write", "delete", "admin"} & set(grant.access):
             yield Problem(path, "presign alone signs nothing: a URL can do what its signer can", "with read or write")
+        if "admin" in grant.access and len(grant.access) > 1:
+            yield Problem(
+                path, f"found admin beside {len(grant.access) - 1} more, and it is all of them", "admin alone"
+            )
+        if (kind := grant.to.kind) and kind not in backend.identities:
+            known = ", ".join(sorted(backend.identities)) or "an identity's name"
+            yield Problem(f"grants[{index}].to.{kind}", f"driver {backend.driver} makes no such identity", known)
 
 
 def _public(backend: BackendSpec, context: Context) -> Iterator[Problem]:

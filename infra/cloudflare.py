@@ -10,9 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import version
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from urllib.parse import quote
 
 import pulumi
+
+from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +137,34 @@ class CustomDomainArgs:
     min_tls: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionGroup:
+    """One permission, by its id."""
+
+    id: pulumi.Input[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPolicy:
+    """Permissions on resources, which are a JSON object."""
+
+    effect: str
+    permission_groups: tuple[PermissionGroup, ...]
+    resources: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenArgs:
+    """A token of the account; its id and the hash of its value are a key pair of R2."""
+
+    token: ClassVar[str] = "cloudflare:index/accountToken:AccountToken"  # noqa: S105 - a type token
+
+    account_id: str
+    name: str
+    policies: tuple[TokenPolicy, ...]
+    expires_on: str
+
+
 class Args(Protocol):
     """The properties of one resource type."""
 
@@ -140,8 +174,46 @@ class Args(Protocol):
 class Resource(pulumi.CustomResource):
     """One resource of Cloudflare's provider."""
 
-    def __init__(self, name: str, args: Args, opts: pulumi.ResourceOptions) -> None:
-        super().__init__(args.token, name, _wire(args), pulumi.ResourceOptions.merge(_plugin(), opts))
+    def __init__(self, name: str, args: Args, opts: pulumi.ResourceOptions, **outputs: None) -> None:
+        properties = {**_wire(args), **outputs}  # an output is a property without a value
+        super().__init__(args.token, name, properties, pulumi.ResourceOptions.merge(_plugin(), opts))
+
+
+class Token(Resource):
+    """A token, with its value.
+
+    Attributes:
+        value: What the account's API is called with; a secret.
+    """
+
+    value: pulumi.Output[str]
+
+    def __init__(self, name: str, args: TokenArgs, opts: pulumi.ResourceOptions) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["value"])
+        super().__init__(name, args, pulumi.ResourceOptions.merge(secret, opts), value=None)
+
+
+def permission_group(account: str, name: str, parent: pulumi.Resource) -> pulumi.Output[str]:
+    """The id of a permission, by its name.
+
+    Source:
+        https://developers.cloudflare.com/fundamentals/api/how-to/create-via-api/#find-permission-groups
+    """
+    function = "cloudflare:index/getAccountApiTokenPermissionGroupsList:getAccountApiTokenPermissionGroupsList"
+    wanted = {"accountId": account, "name": quote(name)}
+    options = pulumi.InvokeOutputOptions(parent=parent, version=version("pulumi-cloudflare"))
+    found: pulumi.Output[Any] = pulumi.runtime.invoke_output(function, wanted, options)
+    return found.apply(lambda answer: _exactly(answer.get("results") or (), name))
+
+
+def _exactly(groups: Iterable[Mapping[str, Any]], name: str) -> str:
+    found = [str(group["id"]) for group in groups if group.get("name") == name]
+    if len(found) != 1:
+        raise ConfigError(
+            f"Cloudflare knows {len(found)} permission groups {name!r}",
+            hint="the API token of the program needs the permission `Account API Tokens Write`",
+        )
+    return found[0]
 
 
 class Provider(pulumi.ProviderResource):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi
 
@@ -12,13 +12,15 @@ from infra.logs import Logging
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from infra.adoption import Found
     from infra.endpoints import Endpoint
     from infra.logs import Place
     from infra.stack import Stack
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Context:
         logging: What the spec says of access logs.
         adopted: What is there of the backends that are taken over, by their names; empty offline.
         logs: The stack's places for logs, made once per program, by their names.
+        shared: What several backends use, by a name of its own; see `once`.
     """
 
     stack: Stack
@@ -44,6 +47,7 @@ class Context:
     logging: Logging = field(default_factory=Logging)
     logs: Mapping[str, Place] = field(default_factory=dict)
     adopted: Mapping[str, Found] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
 
     @property
     def dev(self) -> bool:
@@ -93,6 +97,17 @@ class Context:
         """The tags of a backend's resources: whose they are, then the spec's own."""
         ours = {"tandem:project": self.stack.project, "tandem:stack": self.stack.name, "tandem:backend": backend}
         return {**self.tags, **tags, **ours}
+
+    def stack_tags(self) -> dict[str, str]:
+        """The tags of what several backends share."""
+        return {**self.tags, "tandem:project": self.stack.project, "tandem:stack": self.stack.name}
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What *make* gives when it is first asked for, and the same for whoever asks later in this run."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        found: T = self.shared[name]
+        return found
 
     def options(self, provider: str | None) -> pulumi.ResourceOptions:
         """Options of a component: the explicit provider of its children, where there is one."""

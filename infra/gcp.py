@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 KEY_USER: Final = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 
 TOKEN_CREATOR: Final = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
-"""Lets its holder sign as a service account (``signBlob``), which presigned URLs need where there is no key file."""
+"""Lets a service account sign as itself (``signBlob``), which presigned URLs need where there is no key file. On
+another account it would give everything that this one may do, so there it is `SIGNER`."""
+
+WORKLOAD_USER: Final = "roles/iam.workloadIdentityUser"
+"""Lets a Kubernetes service account act as a Google one."""
+
+DELETER: Final = ("deleter", ("storage.objects.delete",))
+SIGNER: Final = ("signer", ("iam.serviceAccounts.signBlob",))
+"""Custom roles, where no predefined one is small enough: name and permissions."""
 
 PUBLIC_READER: Final = "roles/storage.legacyObjectReader"
 """Reads objects and lists nothing.
@@ -22,6 +30,9 @@ Source: https://cloud.google.com/storage/docs/access-control/making-data-public#
 """
 
 ALL: Final = frozenset({"read", "write", "delete", "list"})
+
+ADMIN: Final = ("roles/storage.legacyBucketReader", "roles/storage.objectAdmin")
+"""Everything with objects, and a look at the bucket's settings."""
 
 _ROLES: Final[Mapping[str, str]] = {
     "read": "roles/storage.legacyObjectReader",
@@ -70,18 +81,28 @@ def key_location(location: str) -> str:
 
 
 def object_roles(access: Collection[str]) -> list[str]:
-    """The predefined roles on a bucket that together allow *access* and nothing else.
-
-    No predefined role deletes without reading, writing and listing; `infra.gcs` refuses such a grant.
+    """The predefined roles on a bucket that together allow *access* and nothing else, but for what `deletes_apart`.
 
     >>> object_roles(["read", "write", "list", "presign"])
     ['roles/storage.objectCreator', 'roles/storage.objectViewer']
     """
+    if "admin" in access:
+        return list(ADMIN)
     verbs = ALL & set(access)
     if verbs == ALL:
         return ["roles/storage.objectUser"]
     roles = {"roles/storage.objectViewer"} if verbs >= _VIEWER else {_ROLES[verb] for verb in verbs & _VIEWER}
-    return sorted(roles | {_ROLES[verb] for verb in verbs - _VIEWER})
+    return sorted(roles | {_ROLES[verb] for verb in verbs & {"write"}})
+
+
+def deletes_apart(access: Collection[str]) -> bool:
+    """Whether *access* takes `DELETER`: no predefined role deletes without reading, writing and listing too."""
+    return "delete" in access and not set(access) >= ALL
+
+
+def custom_role(project: str, role_id: str) -> str:
+    """Resource name of a project's own role."""
+    return f"projects/{project}/roles/{role_id}"
 
 
 def signers(to: str, signer_email: str | None) -> Iterator[str]:
@@ -95,10 +116,13 @@ def signers(to: str, signer_email: str | None) -> Iterator[str]:
 
 def service_account(email: str) -> str:
     """Resource name of a service account; its project is in its address, where it is not Google's own."""
-    _, _, domain = email.partition("@")
-    project, _, rest = domain.partition(".")
-    home = project if rest == "iam.gserviceaccount.com" else "-"
-    return f"projects/{home}/serviceAccounts/{email}"
+    return f"projects/{home_of(email) or '-'}/serviceAccounts/{email}"
+
+
+def home_of(email: str) -> str | None:
+    """The project of a service account; None where its address does not tell."""
+    project, _, rest = email.partition("@")[2].partition(".")
+    return project if rest == "iam.gserviceaccount.com" else None
 
 
 def labels(tags: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pulumi
 from pulumi_gcp import Provider, kms, serviceaccount, storage
 from pydantic import AfterValidator, Field
 
-from infra import adoption, gcp, gcp_logs, gcp_settings, logs, naming
+from infra import adoption, gcp, gcp_logs, gcp_settings, identity_gcp, logs, naming
 from infra.backend import BackendSpec
 from infra.fields import Duration
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageGCSConfig
@@ -17,8 +17,9 @@ from runtime.errors import Problem
 from runtime.fields import GCSBucketName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
+    from infra.backend import Grant
     from infra.context import Context
     from infra.endpoints import Endpoint
     from infra.stack import Stack
@@ -46,6 +47,7 @@ class Spec(BackendSpec):
     emulated_account = "tandem-emulated"
     encryptions = {"dev": "AES256", "standard": "gcs:cmek", "regulated": "gcs:cmek"}  # noqa: RUF012 - a ClassVar
     can_log = True
+    identities = identity_gcp.KINDS
 
     driver: Literal["gcs"]
     location: Annotated[str, AfterValidator(gcp.location)] = Field(description="EU, US, ASIA or a region")
@@ -69,14 +71,13 @@ class Spec(BackendSpec):
     def problems(self, context: Context) -> Iterator[Problem]:
         """Identities and grants that IAM does not know, tags that are no labels, and what only a new bucket can get."""
         for index, grant in enumerate(self.grants):
-            if not gcp.IDENTITY.fullmatch(grant.to):
-                allowed = "serviceAccount:<e-mail>, user:<e-mail>, group:<e-mail>, principal://…"
-                yield Problem(f"grants[{index}].to", f"found {grant.to!r}", allowed)
-            if "delete" in grant.access and not set(grant.access) >= gcp.ALL:
-                found = "delete comes with read, write and list: no predefined role of GCS is smaller"
-                yield Problem(f"grants[{index}].access", found, "all four, or none that deletes")
-            if "presign" in grant.access and not list(gcp.signers(grant.to, self.signer_email)):
-                yield Problem("signer_email", f"is required: {grant.to} has no service account to sign with", "one")
+            if grant.to.known is not None and not gcp.IDENTITY.fullmatch(grant.to.known):
+                allowed = (
+                    "serviceAccount:<e-mail>, user:<e-mail>, group:<e-mail>, principal://…, or a workload_identity"
+                )
+                yield Problem(f"grants[{index}].to", f"found {grant.to.known!r}", allowed)
+            if _signs(grant.access) and not list(gcp.signers(self.member(grant, context), self.signer_email)):
+                yield Problem("signer_email", f"is required: {grant.name} has no service account to sign with", "one")
         kept = self.soft_delete
         if kept and not timedelta(days=7) <= kept <= timedelta(days=90):
             yield Problem("soft_delete", "found what the service refuses", "0s, or 7d to 90d")
@@ -88,6 +89,10 @@ class Spec(BackendSpec):
     def log_place(self, context: Context) -> str:  # noqa: ARG002 - the drivers' hook
         """Where the bucket is, so that no name of an object leaves the place that was chosen."""
         return logs.name("gcp", self.project, self.location)
+
+    def member(self, grant: Grant, context: Context) -> str:
+        """A grant's identity as IAM names it."""
+        return identity_gcp.member(grant, context, self.project)
 
     def _existing_problems(self) -> Iterator[Problem]:
         """A bucket's settings are part of the bucket, so one that somebody else manages keeps all of them."""
@@ -220,23 +225,40 @@ class Bucket(pulumi.ComponentResource):
         if spec.public:
             self._member("public", gcp.PUBLIC_READER, "allUsers")
         for grant in spec.grants:
-            who = naming.identity(grant.to)
-            for role in gcp.object_roles(grant.access):
-                self._member(f"{role.rpartition('.')[2]}-{who}", role, grant.to)
-            for email in gcp.signers(grant.to, spec.signer_email) if "presign" in grant.access else ():
-                signer = serviceaccount.IAMMember(
-                    f"{spec.name}-signer-{who}",
-                    service_account_id=gcp.service_account(email),
-                    role=gcp.TOKEN_CREATOR,
-                    member=grant.to,
-                    opts=self._options(),
-                )
-                self.resources.append(signer)
+            self._grant(grant)
 
-    def _member(self, role: str, iam_role: str, member: str) -> None:
+    def _grant(self, grant: Grant) -> None:
+        spec, context = self._spec, self._context
+        who, member = naming.identity(grant.name), spec.member(grant, context)
+        bound = identity_gcp.bind(grant, context, spec.project)
+        for role in gcp.object_roles(grant.access):
+            self._member(f"{role.rpartition('.')[2]}-{who}", role, member, bound)
+        if gcp.deletes_apart(grant.access):
+            deleter, made = identity_gcp.custom(gcp.DELETER, context, spec.project)
+            self._member(f"deleter-{who}", deleter, member, [*bound, made])
+        for email in gcp.signers(member, spec.signer_email) if _signs(grant.access) else ():
+            role, before = self._signing(member, email)
+            signer = serviceaccount.IAMMember(
+                f"{spec.name}-signer-{who}",
+                service_account_id=gcp.service_account(email),
+                role=role,
+                member=member,
+                opts=self._options(after=[*bound, *before]),
+            )
+            self.resources.append(signer)
+
+    def _signing(self, member: str, email: str) -> tuple[str, list[pulumi.CustomResource]]:
+        """The role by which *member* signs in the name of a service account, and what has to be there before."""
+        if member == f"serviceAccount:{email}":
+            return gcp.TOKEN_CREATOR, []  # it can not become more than it is
+        role, made = identity_gcp.custom(gcp.SIGNER, self._context, gcp.home_of(email) or self._spec.project)
+        return role, [made]
+
+    def _member(self, role: str, iam_role: str, member: str, after: Sequence[pulumi.Resource] = ()) -> None:
         # named by whom and what: by its place in the spec, a grant that moves up would be deleted after it was made
         name = f"{self._spec.name}-{role}"
-        made = storage.BucketIAMMember(name, bucket=self._name, role=iam_role, member=member, opts=self._options())
+        opts = self._options(after=after)
+        made = storage.BucketIAMMember(name, bucket=self._name, role=iam_role, member=member, opts=opts)
         self.resources.append(made)
 
     def _options(
@@ -274,7 +296,7 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     """The backend as the contract has it."""
     endpoint = context.endpoint("gcp")
     settings: dict[str, Any] = {"bucket": bucket_name(spec, context), "project_id": spec.project}
-    settings |= {"signer_email": _signer(spec), "public_url": spec.public_url}
+    settings |= {"signer_email": _signer(spec, context), "public_url": spec.public_url}
     settings["endpoint_url"] = endpoint.url if endpoint else None
     if spec.encryption is not None:
         key = (spec.encryption.kms_key_id or key_name(spec, context)) if spec.encryption.customer_key else None
@@ -285,11 +307,15 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     return spec.named(StorageGCSConfig(**settings), capabilities=capabilities)
 
 
-def _signer(spec: Spec) -> str | None:
+def _signer(spec: Spec, context: Context) -> str | None:
     """The service account in whose name the application signs, where there is no doubt about it."""
-    presigning = (grant for grant in spec.grants if "presign" in grant.access)
-    found = {email for grant in presigning for email in gcp.signers(grant.to, spec.signer_email)}
+    presigning = (grant for grant in spec.grants if _signs(grant.access))
+    found = {email for grant in presigning for email in gcp.signers(spec.member(grant, context), spec.signer_email)}
     return spec.signer_email or (found.pop() if len(found) == 1 else None)
+
+
+def _signs(access: Collection[str]) -> bool:
+    return "presign" in access or "admin" in access
 
 
 def bucket_name(spec: Spec, context: Context) -> str:

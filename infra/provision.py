@@ -14,6 +14,8 @@ from infra.spec import context_of, load_spec, module_of
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from infra.context import Context
     from infra.emit import Provisioned
     from infra.logs import Place
@@ -41,15 +43,25 @@ def program(stack: Stack) -> None:
     spec = load_spec(stack)
     context = plan(stack, spec)
     context = replace(context, adopted=look(spec, context))
-    emit(spec, context, register(spec, context))
-    secrets = pulumi.Config("tandem").get_secret_object(SECRETS)
-    if secrets is not None:
-        pulumi.export(SECRETS, secrets)
+    provisioned = register(spec, context)
+    emit(spec, context, provisioned)
+    _export_secrets(provisioned)
+
+
+def _export_secrets(provisioned: Sequence[Provisioned]) -> None:
+    """The variables that the contract refers to: those that a person gave, and the keys that were made just now."""
+    given = pulumi.Config("tandem").get_secret_object(SECRETS)
+    made = {name: value for bucket in provisioned for name, value in getattr(bucket, "secrets", {}).items()}
+    if made:
+        both = pulumi.Output.all(pulumi.Output.from_input(given), pulumi.Output.all(**made))
+        pulumi.export(SECRETS, pulumi.Output.secret(both.apply(lambda found: {**(found[0] or {}), **found[1]})))
+    elif given is not None:
+        pulumi.export(SECRETS, given)
 
 
 def register(spec: StorageSpec, context: Context) -> list[Provisioned]:
     """Register the resources of every backend; nothing is written and exported."""
-    context = replace(context, providers=_providers(spec, context))
+    context = replace(context, providers=_providers(spec, context), shared={})
     context = replace(context, logs=_logs(spec, context))
     made = [module_of(backend.driver).provision(backend, context) for backend in spec.backends]
     return [*context.logs.values(), *made]

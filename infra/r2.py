@@ -1,7 +1,7 @@
 """Cloudflare R2: the bucket, its CORS, its lifecycle and its public addresses, and the contract's entry.
 
-R2 always encrypts, and has no versions, policies, tags or grants: a spec that asks for one is refused. Its resources
-know nothing of each other, so each of them repeats the jurisdiction.
+R2 always encrypts, and has no versions, policies or tags: a spec that asks for one is refused. Its resources know
+nothing of each other, so each of them repeats the jurisdiction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pulumi
 from pydantic import Field
 
-from infra import adoption, cloudflare, naming
+from infra import adoption, cloudflare, identity_r2, naming
 from infra.backend import BackendSpec
 from runtime.config import NamedStorageConfig, StorageR2Config
 from runtime.errors import Problem
@@ -47,9 +47,8 @@ class Spec(BackendSpec):
     cannot = {  # noqa: RUF012 - a ClassVar of the base
         "versioning": "R2 keeps no versions",
         "tags": "R2 has no tags",
-        "grants": "access to R2 is by tokens, which are made in the Cloudflare dashboard and given as the"
-        " backend's access_key and secret_key",
     }
+    identities = identity_r2.KINDS
 
     driver: Literal["r2"]
     jurisdiction: Literal["default", "eu", "fedramp", "us"] = "default"
@@ -70,6 +69,7 @@ class Spec(BackendSpec):
         if self.lifecycle and self.lifecycle.expire_noncurrent_after:
             yield Problem("lifecycle.expire_noncurrent_after", "R2 keeps no versions", "leave it out")
         yield from self._addresses()
+        yield from identity_r2.problems(self)
 
     def _addresses(self) -> Iterator[Problem]:
         if self.zone and not self.public:
@@ -89,6 +89,7 @@ class Bucket(pulumi.ComponentResource):
 
     Attributes:
         resources: What was made, in order; the contract is written when all of it exists.
+        secrets: The values of the variables that the contract refers to, as far as the program makes them.
     """
 
     def __init__(self, spec: Spec, context: Context) -> None:
@@ -109,6 +110,12 @@ class Bucket(pulumi.ComponentResource):
         if spec.zone and (host := urlsplit(spec.public_url or "").hostname):
             domain = cloudflare.CustomDomainArgs(**where, domain=host, zone_id=spec.zone, enabled=True, min_tls="1.2")
             self._set("domain", domain)
+        self.secrets: dict[str, pulumi.Output[str]] = {}
+        for grant in spec.grants:
+            pair = identity_r2.KeyPair(grant, spec, context)
+            token, values = pair.make(bucket, account, self._options(), self)
+            self.resources.append(token)
+            self.secrets |= values
         self.register_outputs({"bucket": bucket})
 
     def _bucket(self, spec: Spec, account: str, bucket: str, *, protect: bool) -> None:
@@ -123,8 +130,10 @@ class Bucket(pulumi.ComponentResource):
 
     def _set(self, role: str, args: cloudflare.Args, *, protect: bool = False) -> None:
         """Make one resource of the bucket, after the one before."""
-        options = pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
-        self.resources.append(cloudflare.Resource(f"{self._name}-{role}", args, options))
+        self.resources.append(cloudflare.Resource(f"{self._name}-{role}", args, self._options(protect=protect)))
+
+    def _options(self, *, protect: bool = False) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
 
 
 def provision(spec: Spec, context: Context) -> Bucket:
@@ -147,6 +156,8 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
         url = endpoint_url(context.account("cloudflare", spec.emulated_account), spec.jurisdiction)
         variable = spec.name.upper().replace("-", "_")
         keys = {key: f"${{{variable}_{key.upper()}}}" for key in ("access_key", "secret_key")}
+    if spec.grants:
+        keys = identity_r2.KeyPair(spec.grants[0], spec, context).references()
     settings: dict[str, Any] = {"bucket": bucket_name(spec, context), "endpoint_url": url}
     settings |= {**keys, "public_url": spec.public_url}
     if endpoint is not None and endpoint.region:

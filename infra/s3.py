@@ -15,8 +15,8 @@ import pulumi_aws as aws
 from pulumi_aws import kms, s3
 from pydantic import AfterValidator, Field
 
-from infra import adoption, aws_logs, logs, naming
-from infra.aws import BucketRules, Home, bucket_policy, key_policy
+from infra import adoption, aws_logs, identity_aws, logs, naming
+from infra.aws import BucketRules, Home, bucket_policy, key_policy, role_policy
 from infra.backend import SERVICE_KEYS, BackendSpec, EncryptionType
 from infra.fields import Duration, wrong
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageS3Config
@@ -26,6 +26,7 @@ from runtime.fields import S3BucketName
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from infra.backend import Grant
     from infra.context import Context
     from infra.endpoints import Endpoint
     from infra.stack import Stack
@@ -57,6 +58,7 @@ class Spec(BackendSpec):
     emulated_account = "000000000000"
     encryptions = {"dev": "AES256", "standard": "aws:kms", "regulated": "aws:kms"}  # noqa: RUF012 - a ClassVar above
     can_log = True
+    identities = identity_aws.KINDS
 
     driver: Literal["s3"]
     region: Annotated[str, AfterValidator(_region)] = Field(description="here, or aws:region for the whole stack")
@@ -88,8 +90,9 @@ class Spec(BackendSpec):
     def problems(self, context: Context) -> Iterator[Problem]:
         """Identities that IAM does not know, and an account that ARNs need."""
         for index, grant in enumerate(self.grants):
-            if not _IDENTITY.fullmatch(grant.to):
-                yield Problem(f"grants[{index}].to", f"found {grant.to!r}", "role/<name>, user/<name> or their ARN")
+            if grant.to.known is not None and not _IDENTITY.fullmatch(grant.to.known):
+                allowed = f"role/<name>, user/<name>, their ARN, or a mapping: {', '.join(sorted(self.identities))}"
+                yield Problem(f"grants[{index}].to", f"found {grant.to.known!r}", allowed)
         if self.presign_max_age is not None and not timedelta(0) < self.presign_max_age <= timedelta(days=7):
             yield Problem("presign_max_age", "found what no signature lives", "more than 0s, at most 7d")
         resolved = self.resolved(context.profile)
@@ -117,6 +120,7 @@ class Bucket(pulumi.ComponentResource):
         self._spec, self._dev = spec, context.dev
         self._name, self._home = bucket_name(spec, context), home(spec, context)
         self._tags = context.owner_tags(spec.name, spec.tags)
+        self._key_arn: Any = None
         self._bucket()
         self._access()
         self._encryption()
@@ -130,6 +134,9 @@ class Bucket(pulumi.ComponentResource):
             self._set(s3.BucketPolicy, "policy", policy=policy)
         if spec.logged(context):
             self._logging(context)
+        for grant in spec.grants:
+            if grant.to.kind:
+                self._role(grant, context)
         self.register_outputs({"bucket": self._name})
 
     def _bucket(self) -> None:
@@ -164,6 +171,8 @@ class Bucket(pulumi.ComponentResource):
         key: Any = encryption.kms_key_id
         if encryption.customer_key and key is None:
             key = self._key()
+        if encryption.customer_key:
+            self._key_arn = key
         default = s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
             sse_algorithm=encryption.type, kms_master_key_id=key
         )
@@ -175,14 +184,13 @@ class Bucket(pulumi.ComponentResource):
         self._set(s3.BucketServerSideEncryptionConfiguration, "encryption", rules=[rule])
 
     def _key(self) -> Any:
-        grants = [(self._home.identity(grant.to), grant.access) for grant in self._spec.grants]
         key = kms.Key(
             f"{self._spec.name}-key",
             description=f"Encrypts the bucket {self._name}",
             enable_key_rotation=True,
             rotation_period_in_days=365,
             deletion_window_in_days=7 if self._dev else 30,
-            policy=key_policy(self._home, grants),
+            policy=key_policy(self._home, _named(self._spec, self._home)),
             region=self._home.region,
             tags=self._tags,
             opts=self._options(protect=not self._dev),
@@ -209,6 +217,16 @@ class Bucket(pulumi.ComponentResource):
             target_prefix=f"{self._spec.name}/",
             target_object_key_format=s3.BucketLoggingTargetObjectKeyFormatArgs(partitioned_prefix=by_event),
         )
+
+    def _role(self, grant: Grant, context: Context) -> None:
+        """The role of a grant, unless another backend has made it, and its rights here."""
+        made_role, new = identity_aws.role(grant, context, self._home)
+        self.resources += new
+        bucket = self._home.bucket(self._name)
+        policy = pulumi.Output.from_input(self._key_arn).apply(
+            lambda key: role_policy(grant.access, bucket, self._home, key)
+        )
+        self.resources.append(identity_aws.rights(self._spec.name, grant, made_role, policy, self._options()))
 
     def _set(
         self, kind: Any, role: str, *, protect: bool = False, after: Sequence[pulumi.Resource] = (), **settings: Any
@@ -242,7 +260,7 @@ def provider(endpoint: Endpoint) -> aws.Provider:
         region=endpoint.region,
         access_key=endpoint.access_key,
         secret_key=pulumi.Output.secret(endpoint.secret_key),
-        endpoints=[aws.ProviderEndpointArgs(s3=endpoint.url, kms=endpoint.url)],
+        endpoints=[aws.ProviderEndpointArgs(s3=endpoint.url, kms=endpoint.url, iam=endpoint.url)],
         s3_use_path_style=True,
         skip_credentials_validation=True,
         skip_metadata_api_check=True,
@@ -277,13 +295,19 @@ def home(spec: Spec, context: Context) -> Home:
 def _rules(spec: Spec, context: Context) -> BucketRules:
     where = home(spec, context)
     # on an existing bucket only what the spec declares: a policy replaces the one that is there
-    declared = not spec.existing or bool(spec.grants) or spec.public or spec.presign_max_age is not None
+    granted = _named(spec, where)
+    declared = not spec.existing or bool(granted) or spec.public or spec.presign_max_age is not None
     return BucketRules(
         tls_only=declared and context.speaks_tls("aws"),
         presign_max_age=spec.presign_max_age,
-        grants=[(where.identity(grant.to), grant.access) for grant in spec.grants],
+        grants=granted,
         public=spec.public,
     )
+
+
+def _named(spec: Spec, where: Home) -> list[tuple[str, Sequence[str]]]:
+    """The grants to identities that exist, which the bucket's and the key's policies name; roles have their own."""
+    return [(where.identity(grant.to.known), grant.access) for grant in spec.grants if grant.to.known]
 
 
 def _encryption(spec: Spec, context: Context) -> EncryptionConfig:

@@ -28,10 +28,12 @@ ACCOUNT: Final = "azure-native:storage:StorageAccount"
 SERVICE: Final = "azure-native:storage:BlobServiceProperties"
 CONTAINER: Final = "azure-native:storage:BlobContainer"
 ASSIGNMENT: Final = "azure-native:authorization:RoleAssignment"
+ROLE: Final = "azure-native:authorization:RoleDefinition"
 DIAGNOSTICS: Final = "azure-native:monitor:DiagnosticSetting"
 
 SOFT_DELETE_DAYS: Final = 7
 LONGEST_SIGNATURE_DAYS: Final = 7
+_CONTAINERS: Final = "Microsoft.Storage/storageAccounts/blobServices/containers/"
 _LOGGED: Final = frozenset({"StorageRead", "StorageWrite", "StorageDelete"})
 _PERIOD: Final = re.compile(r"(\d+)\.\d\d:\d\d:\d\d")
 
@@ -171,9 +173,21 @@ def redundancy(resources: Resources) -> Iterator[Check]:
 
 @rule("AZ-16", "Grants are roles on data, not on the account", "Tandem")
 def data_roles(resources: Resources) -> Iterator[Check]:
+    own = {
+        role.inputs.get("roleDefinitionId")
+        for role in resources.made(ROLE)
+        for _, permission in items(role, "permissions")
+        if all(str(action).startswith(_CONTAINERS) for action in _actions(permission))
+    }
+    names = ", ".join(f"{role} ({name})" for role, name in ROLE_NAMES.items())
+    expected, known = f"{names}, or a role of the program's own on {_CONTAINERS}", own | ROLE_NAMES.keys()
     for record in resources.of(ASSIGNMENT):
-        names = ", ".join(f"{role} ({name})" for role, name in ROLE_NAMES.items())
-        yield holds(record, "roleDefinitionId", lambda found: str(found).rpartition("/")[2] in ROLE_NAMES, names)
+        yield holds(record, "roleDefinitionId", lambda found: str(found).rpartition("/")[2] in known, expected)
+
+
+def _actions(permission: Any) -> list[str]:
+    named = [*(permission.get("actions") or ()), *(permission.get("dataActions") or ())]
+    return named or ["nothing"]
 
 
 RULES: Final = (

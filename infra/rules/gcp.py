@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
+from infra.gcp import DELETER, SIGNER
 from infra.rules.common import (
     NO_END,
     NOT_DEV,
@@ -34,15 +36,20 @@ KEY_MEMBERS: Final = (
     "gcp:kms/keyRingIAMMember:KeyRingIAMMember",
 )
 AUDIT: Final = "gcp:projects/iAMAuditConfig:IAMAuditConfig"
+CUSTOM_ROLE: Final = "gcp:projects/iAMCustomRole:IAMCustomRole"
 ACCOUNT_KEY: Final = "gcp:serviceaccount/key:Key"
 
 ROTATION_SECONDS: Final = 90 * 24 * 60 * 60
 ABORT_DAYS: Final = 7
+_OWN_ROLE: Final = re.compile(r"projects/[^/]+/roles/tandem_")
+_OWN_PERMISSIONS: Final = frozenset({*DELETER[1], *SIGNER[1]})
 _EVERYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
 _OBJECT_ROLES: Final = frozenset(
     f"roles/storage.{name}"
-    for name in ("legacyBucketReader", "legacyObjectReader", "objectCreator", "objectUser", "objectViewer")
-)
+    for name in (
+        "legacyBucketReader", "legacyObjectReader", "objectAdmin", "objectCreator", "objectUser", "objectViewer",
+    )
+)  # fmt: skip
 """Roles that read, list, create or replace objects, and change neither the bucket nor who may use it."""
 
 
@@ -162,8 +169,12 @@ def no_exported_keys(resources: Resources) -> Iterator[Check]:
 
 @rule("GCP-12", "Grants are roles on objects, not on the bucket or the project", "Tandem")
 def object_roles(resources: Resources) -> Iterator[Check]:
+    expected = f"{', '.join(sorted(_OBJECT_ROLES))}, or a role that the program makes"
     for record in resources.of(*MEMBERS):
-        yield holds(record, "role", _OBJECT_ROLES.__contains__, ", ".join(sorted(_OBJECT_ROLES)))
+        yield holds(record, "role", lambda found: found in _OBJECT_ROLES or bool(_OWN_ROLE.match(str(found))), expected)
+    for record in resources.made(CUSTOM_ROLE):  # of the whole stack
+        expected = ", ".join(sorted(_OWN_PERMISSIONS))
+        yield holds(record, "permissions", lambda found: bool(found) and _OWN_PERMISSIONS.issuperset(found), expected)
 
 
 @rule("GCP-13", "Keys are not for everybody", "CIS GCP 1.10, CKV_GCP_112")

@@ -371,7 +371,8 @@ def test_an_emulated_stack_has_one_provider_that_asks_no_aws(emulated: Stack, ru
     recording = run(emulated)
     provider = recording.one("aws")
     assert provider.type == "pulumi:providers:aws"
-    assert json.loads(provider.inputs["endpoints"]) == [{"s3": "http://127.0.0.1:4566", "kms": "http://127.0.0.1:4566"}]
+    (endpoints,) = json.loads(provider.inputs["endpoints"])
+    assert endpoints == dict.fromkeys(("iam", "kms", "s3"), "http://127.0.0.1:4566")
     assert provider.inputs["secretKey"] == SECRET
     for flag in ("s3UsePathStyle", "skipCredentialsValidation", "skipMetadataApiCheck", "skipRequestingAccountId"):
         assert provider.inputs[flag] == "true"

@@ -11,6 +11,7 @@ there; each resource adds, looks at and removes its own.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from uuid import NAMESPACE_URL, uuid5
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError, ServiceRequestError
 
@@ -26,6 +27,7 @@ NO_VERSIONS: Final = "the emulator keeps no versions and nothing that was delete
 NO_FEED: Final = "the emulator writes no change feed"
 NO_LIFECYCLE: Final = "the emulator expires nothing"
 NO_MONITOR: Final = "the emulator tells no monitor"
+NO_IDENTITIES: Final = "no emulator has Entra ID: nobody takes this identity"
 NO_ROLES: Final = "the emulator knows its account's key and no identities"
 
 
@@ -239,11 +241,83 @@ class Assignment(Noted[Blobs]):
         return f"{inputs['scope']}{kind}{inputs['roleAssignmentName']}"
 
 
+class RoleDefinition(Noted[Blobs]):
+    """A role of the subscription's own."""
+
+    type_name = "azure-native:authorization:RoleDefinition"
+    required = frozenset({"permissions", "roleDefinitionId", "roleName", "scope"})
+    names = frozenset({"roleDefinitionId", "scope"})
+    kept: ClassVar = {
+        "assignableScopes": NO_ROLES,
+        "permissions": NO_ROLES,
+        "roleDefinitionId": None,
+        "roleName": NO_ROLES,
+        "roleType": None,
+        "scope": NO_ROLES,
+    }
+    replace = frozenset({"roleDefinitionId", "scope"})
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        return f"{inputs['scope']}/providers/Microsoft.Authorization/roleDefinitions/{inputs['roleDefinitionId']}"
+
+
+class UserIdentity(Noted[Blobs]):
+    """A user-assigned identity; its principal is made up, and the same on every run."""
+
+    type_name = "azure-native:managedidentity:UserAssignedIdentity"
+    required = names = frozenset({"resourceGroupName", "resourceName"})
+    kept: ClassVar = {"location": None, "resourceGroupName": None, "resourceName": NO_IDENTITIES, "tags": None}
+    replace = frozenset({"location", "resourceGroupName", "resourceName"})
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        return f"{_identity_group(self.cloud.subscription, inputs)}/{inputs['resourceName']}"
+
+    def outputs(self, resource_id: str) -> dict[str, Any]:
+        named = {kind: str(uuid5(NAMESPACE_URL, f"{kind}:{resource_id}")) for kind in ("clientId", "principalId")}
+        return {"name": resource_id.rpartition("/")[2], **named}
+
+
+class FederatedCredential(Noted[Blobs]):
+    """Whose tokens an identity may be taken with."""
+
+    type_name = "azure-native:managedidentity:FederatedIdentityCredential"
+    required = frozenset({"audiences", "issuer", "resourceGroupName", "resourceName", "subject"})
+    names = replace = frozenset({"federatedIdentityCredentialResourceName", "resourceGroupName", "resourceName"})
+    kept: ClassVar = {
+        "audiences": NO_IDENTITIES,
+        "federatedIdentityCredentialResourceName": None,
+        "issuer": NO_IDENTITIES,
+        "resourceGroupName": None,
+        "resourceName": None,
+        "subject": NO_IDENTITIES,
+    }
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        owner = f"{_identity_group(self.cloud.subscription, inputs)}/{inputs['resourceName']}"
+        return f"{owner}/federatedIdentityCredentials/{inputs['federatedIdentityCredentialResourceName']}"
+
+
+def _identity_group(subscription: str, inputs: Mapping[str, Any]) -> str:
+    group = f"/subscriptions/{subscription}/resourceGroups/{inputs['resourceGroupName']}"
+    return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
+
+
 class AzureProvider(StandIn):
     """``pulumi_azure_native.Provider`` with ``metadata_host``, ``client_id`` and ``client_secret``."""
 
     name = "azure-native"
-    handlers = (Group, Account, Service, Container, Lifecycle, Diagnostics, Assignment)
+    handlers = (
+        Group,
+        Account,
+        Service,
+        Container,
+        Lifecycle,
+        Diagnostics,
+        Assignment,
+        RoleDefinition,
+        UserIdentity,
+        FederatedCredential,
+    )
 
     def connect(self, settings: dict[str, Any]) -> Blobs:
         """The emulator at ``metadata_host``."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 from infra.engine.providers import s3api
 from infra.engine.providers.base import Created, Handler, Live, StandIn
+from infra.engine.providers.cloudflare_token import Token
 from infra.engine.providers.loopback import require_loopback
 from runtime.errors import ConfigError
 
@@ -27,7 +28,11 @@ _R2_CLASSES: Final = {theirs: ours for ours, theirs in _STORAGE_CLASSES.items()}
 
 
 class R2:
-    """The S3 client of the emulator."""
+    """The clients of the emulator: its S3, and the IAM that some have beside it.
+
+    Attributes:
+        keys: The emulator's own key pair.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         url = require_loopback(settings.get("baseUrl"), "cloudflare:Provider base_url")
@@ -35,6 +40,8 @@ class R2:
         if not secret_key:
             raise ConfigError("cloudflare:Provider api_token must be '<access key>:<secret key>' of the emulator")
         self.s3: Any = s3api.client("s3", url, REGION, access_key, secret_key)
+        self.keys = (access_key, secret_key)
+        self.iam: Any = s3api.client("iam", url, REGION, access_key, secret_key)
 
     def has(self, bucket: str) -> bool:
         """Whether a bucket exists."""
@@ -271,7 +278,7 @@ class CloudflareProvider(StandIn):
     """``pulumi_cloudflare.Provider`` with ``base_url`` and ``api_token``."""
 
     name = "cloudflare"
-    handlers = (Bucket, Cors, Lifecycle, Lock, ManagedDomain, CustomDomain)
+    handlers = (Bucket, Cors, Lifecycle, Lock, ManagedDomain, CustomDomain, Token)
 
     def connect(self, settings: dict[str, Any]) -> R2:
         """The client of the emulator at ``base_url``."""

@@ -199,6 +199,39 @@ class SignerMember(Member):
     kept: ClassVar = {"member": NO_IAM, "role": NO_IAM, "serviceAccountId": None}
 
 
+class ServiceAccount(Noted[Gcs]):
+    """A service account; its e-mail is known from its id."""
+
+    type_name = "gcp:serviceaccount/account:Account"
+    required = frozenset({"accountId"})
+    names = replace = frozenset({"accountId", "project"})
+    kept: ClassVar = {"accountId": NO_IAM, "description": None, "displayName": None, "project": None}
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        project = inputs.get("project") or self.cloud.project
+        return f"projects/{project}/serviceAccounts/{inputs['accountId']}@{project}.iam.gserviceaccount.com"
+
+    def outputs(self, resource_id: str) -> dict[str, Any]:
+        email = resource_id.rpartition("/")[2]
+        return {"email": email, "member": f"serviceAccount:{email}", "name": resource_id}
+
+
+class CustomRole(Noted[Gcs]):
+    """A role of a project's own."""
+
+    type_name = "gcp:projects/iAMCustomRole:IAMCustomRole"
+    required = frozenset({"permissions", "roleId", "title"})
+    names = replace = frozenset({"project", "roleId"})
+    kept: ClassVar = {"permissions": NO_IAM, "project": None, "roleId": NO_IAM, "title": None}
+    unordered = frozenset({"permissions"})
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        return f"projects/{inputs.get('project') or self.cloud.project}/roles/{inputs['roleId']}"
+
+    def outputs(self, resource_id: str) -> dict[str, Any]:
+        return {"name": resource_id}
+
+
 class BucketMember(Member):
     """Who may use a bucket; there while the bucket is."""
 
@@ -219,7 +252,7 @@ class GcpProvider(StandIn):
     """``pulumi_gcp.Provider`` with ``storage_custom_endpoint`` and ``project``."""
 
     name = "gcp"
-    handlers = (Bucket, KeyRing, CryptoKey, KeyMember, BucketMember, SignerMember)
+    handlers = (Bucket, KeyRing, CryptoKey, KeyMember, BucketMember, SignerMember, ServiceAccount, CustomRole)
 
     def connect(self, settings: dict[str, Any]) -> Gcs:
         """The emulator at ``storage_custom_endpoint``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.engine.providers import s3api
-from infra.engine.providers.aws import iam, kms, s3
+from infra.engine.providers.aws import eks, iam, kms, s3
 from infra.engine.providers.aws.bucket import Bucket
 from infra.engine.providers.aws.cloud import Aws
 from infra.engine.providers.base import StandIn
@@ -15,7 +15,7 @@ class AwsProvider(StandIn):
     """``pulumi_aws.Provider`` with ``endpoints``, ``region``, ``access_key`` and ``secret_key``."""
 
     name = "aws"
-    handlers = (Bucket, *s3.HANDLERS, *kms.HANDLERS, *iam.HANDLERS)
+    handlers = (Bucket, *s3.HANDLERS, *kms.HANDLERS, *iam.HANDLERS, *eks.HANDLERS)
 
     def connect(self, settings: dict[str, Any]) -> Aws:
         """Clients for the emulator that the provider's endpoints name."""
