@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.drivers import _s3_listing
 from runtime.drivers._s3_errors import ServiceError
 from runtime.drivers._s3_listing import page_query, parse_page
 
@@ -109,3 +110,62 @@ def test_a_page_asks_for_what_was_wanted_and_not_for_owners() -> None:
     ]
     assert ("continuation-token", "t") in page_query("", "", "a", "t", 10)
     assert ("start-after", "a") not in page_query("", "", "a", "t", 10)
+
+
+OTHER_FORMS = [
+    "<Contents><Key>a</Key><Size>7</Size><LastModified>2026-02-03T04:05:06Z</LastModified><ETag>e</ETag></Contents>",
+    (
+        "<Contents><Key>a</Key><LastModified>2026-02-03T04:05:06Z</LastModified><ETag>e</ETag><Size>7</Size>"
+        "<Owner><ID>x</ID></Owner></Contents>"
+    ),
+    "<Contents><Key>a</Key><LastModified>2026-02-03T04:05:06Z</LastModified><Size>7</Size></Contents>",
+    (
+        '<Contents><Key xml:lang="x">a</Key><LastModified>2026-02-03T04:05:06Z</LastModified><ETag>e</ETag>'
+        "<Size>7</Size></Contents>"
+    ),
+    (
+        "<Contents><Key><![CDATA[a]]></Key><LastModified>2026-02-03T04:05:06Z</LastModified><ETag>e</ETag>"
+        "<Size>7</Size></Contents>"
+    ),
+    "<!-- <Contents></Contents> -->" + OBJECT.format("a"),
+    OBJECT.format("a&#98;"),
+    OBJECT.format("a").replace('"e1"', "&lt;e&gt;"),
+    OBJECT.format("a").replace('"e1"', "&quot;e1&#34;"),
+    OBJECT.format("a").replace("<StorageClass>", "<ChecksumType>FULL_OBJECT</ChecksumType>\n  <StorageClass>"),
+    OBJECT.format("a").replace("<Size>", "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm>\t<Size>"),
+]
+
+
+@pytest.mark.parametrize("other", OTHER_FORMS)
+@pytest.mark.parametrize("count", [0, 3])
+def test_objects_in_any_form_are_read_and_keep_their_place(
+    other: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = [OBJECT.format(f"k{number}") for number in range(2 * count)]
+    prefixes = "<CommonPrefixes><Prefix>Contents/</Prefix></CommonPrefixes>"
+    end = "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+    body = page("\n".join([*around[:count], other, *around[count:], prefixes, end]))
+    found = parse_page(body)
+    assert len(found.objects) == 2 * count + 1
+    assert found.objects[count].path in {"a", "ab"}
+    assert (found.prefixes, found.cursor) == (("Contents/",), "t")
+    monkeypatch.setattr(_s3_listing, "_usual", lambda _: None)
+    assert parse_page(body) == found
+
+
+@pytest.mark.parametrize("declared", ["ISO-8859-1", "utf-16"])
+def test_a_page_in_another_encoding_is_read_as_what_it_says(declared: str) -> None:
+    text = page(OBJECT.format("ü"), encoding="").decode().replace("UTF-8", declared)
+    assert parse_page(text.encode(declared)).objects[0].path == "ü"
+
+
+@given(st.lists(st.text(min_size=1), min_size=1))
+def test_both_ways_of_reading_a_page_give_the_same(names: list[str]) -> None:
+    body = page("".join(OBJECT.format(quote(name.encode("utf-8", "replace"), safe="/")) for name in names))
+    usual = _s3_listing._usual(body)
+    assert usual is not None
+    assert len(usual[0]) == len(names)
+    found = parse_page(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_s3_listing, "_usual", lambda _: None)
+        assert parse_page(body) == found
