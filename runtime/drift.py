@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runtime.config import LifecycleConfig, plain
@@ -179,6 +180,8 @@ class _Comparison:
             [_cors_parts(rule, merged) for rule in expected], [_cors_parts(rule, merged) for rule in found]
         ):
             path = f"{self._expect}.cors[{index}]"
+            if rule is None and self._live.shared_cors:
+                continue
             if rule is None or live is None:
                 yield self._finding(
                     path, _plain_rule(rule), _plain_rule(live), Drift.SECURITY if rule is None else Drift.BREAKING
@@ -238,18 +241,26 @@ def _cors_drift(part: str, expected: Any, found: Any) -> Drift:
 
 
 def _aligned(expected: list[_Parts], found: list[_Parts]) -> Iterator[tuple[int, _Parts | None, _Parts | None]]:
-    """Rules that belong together: equal ones first, then one after the other; what is left over is missing or extra."""
+    """Rules that belong together: equal ones first, then those most alike; what is left over is missing or extra."""
     left = list(found)
-    pairs: list[_Parts | None] = []
-    for rule in expected:
-        same = rule in left
-        if same:
-            left.remove(rule)
-        pairs.append(rule if same else None)
+    changed: list[tuple[int, _Parts]] = []
     for index, rule in enumerate(expected):
-        if pairs[index] is None:
-            yield index, rule, left.pop(0) if left else None
+        if rule in left:
+            left.remove(rule)
+        else:
+            changed.append((index, rule))
+    for index, rule in changed:
+        nearest = max(left, key=partial(_alike, rule), default=None)
+        if nearest is not None:
+            left.remove(nearest)
+        yield index, rule, nearest
     yield from ((len(expected) + index, None, rule) for index, rule in enumerate(left))
+
+
+def _alike(one: _Parts, other: _Parts) -> tuple[int, int]:
+    """How much two CORS rules have in common: origins and methods first, then how many parts are equal."""
+    common = sum(len(one[part] & other[part]) for part in ("origins", "methods"))
+    return common, sum(value == other[part] for part, value in one.items())
 
 
 def _listed(value: Any) -> Any:

@@ -200,8 +200,10 @@ class ConfigError(StorageError):
         problems: Iterable[Problem] = (),
         hint: str | None = None,
         backend: str | None = None,
+        operation: str | None = None,
+        path: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint, backend=backend)
+        super().__init__(message, hint=hint, backend=backend, operation=operation, path=path)
         self.source = source
         self.problems = tuple(problems)
 

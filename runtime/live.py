@@ -55,6 +55,7 @@ class LiveSettings:
         lifecycle: What it throws away by itself.
         unseen: By the name of an attribute above, why it is not known.
         one_header_list: Whether the service has one list for headers that are sent and that are exposed.
+        shared_cors: Whether the CORS rules are those of a whole account, where other backends may have theirs.
     """
 
     region: str | None = None
@@ -68,3 +69,4 @@ class LiveSettings:
     lifecycle: LifecycleConfig | None = None
     unseen: Mapping[str, Unseen] = field(default_factory=dict)
     one_header_list: bool = False
+    shared_cors: bool = False

@@ -22,12 +22,14 @@ import anyio.to_thread
 
 from runtime.drift import Drift, Finding, compare
 from runtime.errors import (
+    ConfigError,
     NotFoundError,
     PermissionDeniedError,
     StorageError,
     StorageUnavailableError,
     UnauthenticatedError,
 )
+from runtime.grants import access_to
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -167,11 +169,21 @@ async def _verify_kv(config: StorageConfig, entry: NamedKVConfig) -> list[Findin
 
 
 async def _verify_store(store: BlobStore, repair: str, *, write: bool) -> list[Finding]:
+    findings: list[Finding] = []
     try:
         await store.describe()
     except StorageError as exc:
-        return [unreachable(store.backend, exc, repair)]
-    return await drift_of(store, repair, write=write)
+        if type(exc) is not PermissionDeniedError or not (lacking := _ungranted(store, "list")):
+            return [unreachable(store.backend, exc, repair)]
+        fix = f"its grant lacks {lacking}, which looking at the bucket takes"
+        findings = [Finding(store.name, f"backends.{store.name}", "reachable", None, Drift.UNKNOWN, fix)]
+    return findings + await drift_of(store, repair, write=write)
+
+
+def _ungranted(store: BlobStore, *operations: str) -> str:
+    """The first of *operations* that the contract's grant is known not to allow; empty when it allows all."""
+    access = access_to(store.backend, store.driver) if hasattr(store, "driver") else None
+    return next((name for name in operations if access is not None and name in access.refused), "")
 
 
 async def drift_of(store: BlobStore, repair: str, *, write: bool) -> list[Finding]:
@@ -208,8 +220,9 @@ def unreachable(backend: NamedStorageConfig, error: StorageError, repair: str) -
 
 
 _UP: Final = "up"
-_PLACES: Final = frozenset({"bucket", "container", "root_dir"})
+_PLACES: Final = frozenset({"bucket", "container", "region", "root_dir"})
 _BLAMED: Final[Mapping[type[StorageError], tuple[str, ...]]] = {
+    ConfigError: ("region",),
     NotFoundError: ("bucket", "container", "root_dir"),
     UnauthenticatedError: ("access_key", "account_key", "sas_token", "credentials_path"),
     StorageUnavailableError: ("endpoint_url",),
@@ -218,6 +231,7 @@ _BLAMED: Final[Mapping[type[StorageError], tuple[str, ...]]] = {
 
 _FIXES: Final[Mapping[type[StorageError], str]] = {
     NotFoundError: _UP,
+    ConfigError: _UP,
     UnauthenticatedError: "the credentials are not accepted (revoked, expired or wrong): give the application new ones",
     PermissionDeniedError: "give the application's identity access: `grants` of this backend in the stack",
     StorageUnavailableError: "look at the address and the network, or at what is not installed",
@@ -234,6 +248,9 @@ async def round_trip(store: BlobStore, repair: str) -> list[Finding]:
     expect = store.backend.expect
     if not signs or (expect is not None and expect.capabilities and "presign" not in expect.capabilities):
         return []
+    if lacking := _ungranted(store, "upload", "presign", "delete"):
+        fix = f"its grant does not allow {lacking}, which a scratch object takes"
+        return [Finding(store.name, f"backends.{store.name}.presign", "accepted", None, Drift.UNKNOWN, fix)]
     trip = _RoundTrip(store, repair)
     found: list[Finding | None] = []
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from infra.cli import contract  # noqa: F401 - its commands join the group `config` when it is loaded
 from infra.cli.check import check
 from infra.cli.deploy import destroy, preview, up
+from infra.cli.drift import drift
 from infra.cli.emulators import emulators
 from infra.cli.env import env
 
@@ -22,6 +23,6 @@ PANEL = "Infrastructure"
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this package to *app*."""
-    for command in (check, preview, up, destroy, env):
+    for command in (check, preview, up, drift, destroy, env):
         app.command(rich_help_panel=PANEL)(command)
     app.add_typer(emulators, name="emulators", rich_help_panel=PANEL)

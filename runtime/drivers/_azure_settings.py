@@ -31,8 +31,15 @@ _BY_MANAGER: Final = {
 _WHY: Final = "the data plane does not show it, only Azure Resource Manager does"
 
 
-async def live_settings(http: HttpClient, account_url: str, container_url: str) -> LiveSettings:
-    """What can be seen with a key, a signature or a token of the data plane."""
+async def live_settings(http: HttpClient, account_url: str, container_url: str, *, shared: bool) -> LiveSettings:
+    """What can be seen with a key, a signature or a token of the data plane.
+
+    Args:
+        http: The driver's client.
+        account_url: The account.
+        container_url: The container.
+        shared: Whether other backends live in the same account, as on the emulator, which has one.
+    """
     unseen = {name: Unseen(_WHY, right) for name, right in _BY_MANAGER.items()}
     known: dict[str, Any] = {}
     container = await _read(http, container_url, {"restype": "container"}, "blobServices/containers/read")
@@ -45,7 +52,7 @@ async def live_settings(http: HttpClient, account_url: str, container_url: str) 
         unseen["cors"] = properties
     else:
         known["cors"] = _cors(properties.body)
-    return LiveSettings(**known, unseen=unseen)
+    return LiveSettings(**known, unseen=unseen, shared_cors=shared)
 
 
 async def _read(http: HttpClient, url: str, query: dict[str, str], right: str) -> Reply | Unseen:

@@ -19,7 +19,8 @@ from lxml import etree
 
 from runtime.config import CorsRule, LifecycleConfig, LifecycleRule
 from runtime.drivers import _s3_policy
-from runtime.drivers._s3_errors import ServiceError
+from runtime.drivers._s3_errors import ServiceError, classify
+from runtime.errors import PermissionDeniedError
 from runtime.live import LiveEncryption, LiveSettings, Unseen
 
 if TYPE_CHECKING:
@@ -67,6 +68,18 @@ RIGHTS: Final = {
 }
 """The settings that are asked for, by their key in the query, and the right that each needs."""
 
+_ROOTS: Final = {
+    "versioning": "VersioningConfiguration",
+    "encryption": "ServerSideEncryptionConfiguration",
+    "cors": "CORSConfiguration",
+    "lifecycle": "LifecycleConfiguration",
+    "policyStatus": "PolicyStatus",
+    "publicAccessBlock": "PublicAccessBlockConfiguration",
+    "ownershipControls": "OwnershipControls",
+    "acl": "AccessControlPolicy",
+}
+"""What each answer is called: some servers list the bucket when they do not know a key."""
+
 
 async def ask(requests: Requests, keys: Iterable[str]) -> Answers:
     """What the bucket says of each of *keys*.
@@ -82,17 +95,34 @@ async def ask(requests: Requests, keys: Iterable[str]) -> Answers:
         except ServiceError as exc:
             if exc.code in _ABSENT:
                 answers.found[key] = None
-            elif exc.status == HTTPStatus.FORBIDDEN:
+            elif classify(exc) is PermissionDeniedError:  # and not a key that nobody knows
                 answers.unseen[key] = Unseen(f"403 {exc.code}".rstrip(), RIGHTS[key])
             elif exc.status in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}:
                 answers.unseen[key] = Unseen(f"this server does not know it ({exc.status} {exc.code})")
             else:
                 raise
         else:
-            answers.found[key] = json.loads(body) if key == "policy" else _parsed(body, key)
+            document = _parsed(body, key)
+            if document is None:
+                answers.unseen[key] = Unseen("this server does not know it, and answers something else")
+            else:
+                answers.found[key] = document
 
-    await asyncio.gather(*map(one, keys))
+    # all of them end before one is raised: none may still ask when the driver is closed
+    failures = [each for each in await asyncio.gather(*map(one, keys), return_exceptions=True) if each is not None]
+    if failures:
+        raise failures[0]
     return answers
+
+
+async def region_of(requests: Requests) -> str | None:
+    """Where the bucket is; None when this identity may not look at it."""
+    try:
+        return (await requests.send("HEAD")).headers.get("x-amz-bucket-region")
+    except ServiceError as exc:
+        if exc.status != HTTPStatus.FORBIDDEN:
+            raise
+        return None
 
 
 def settings_of(answers: Answers, bucket: str, kms_key_id: str | None) -> LiveSettings:
@@ -131,10 +161,15 @@ def settings_of(answers: Answers, bucket: str, kms_key_id: str | None) -> LiveSe
 
 
 def _parsed(body: bytes, key: str) -> Any:
+    """The answer about a setting; None when it is about something else."""
     try:
-        return etree.fromstring(body, _PARSER)
-    except etree.XMLSyntaxError as exc:
-        raise ServiceError(None, "MalformedAnswer", f"the answer to {key} can not be parsed: {exc.msg}") from exc
+        if key == "policy":
+            policy = json.loads(body)
+            return policy if isinstance(policy, dict) else None
+        document = etree.fromstring(body, _PARSER)
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+    return document if etree.QName(document).localname == _ROOTS[key] else None
 
 
 def _encryption(document: Any, kms_key_id: str | None) -> LiveEncryption:

@@ -291,7 +291,8 @@ class AzureDriver(Driver):
         return facts | {"public_access": found.public_access or "none", "immutable": found.has_immutability_policy}
 
     async def live_settings(self) -> LiveSettings:
-        return await _azure_settings.live_settings(self._http, self._account_url, self._container_url)
+        shared = self._settings.endpoint_url is not None
+        return await _azure_settings.live_settings(self._http, self._account_url, self._container_url, shared=shared)
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return kind_of(error)

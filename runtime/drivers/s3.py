@@ -242,19 +242,25 @@ class S3Driver(Driver):
         )
 
     async def check(self) -> Mapping[str, Any]:
-        answer = await self._requests.send("HEAD")
+        try:
+            answer = await self._requests.send("HEAD")
+        except ServiceError as exc:
+            if exc.code:
+                raise
+            await self._requests.send("GET", query=[("list-type", "2"), ("max-keys", "1")])
+            raise  # HEAD has no body to say why; when listing is allowed, this identity may only not look at the bucket
         region = answer.headers.get("x-amz-bucket-region", self._settings.region)
         return {"bucket": self._settings.bucket, "region": region, "endpoint": self._address.host}
 
     async def live_settings(self) -> LiveSettings:
         named = self._encryption.kms_key_id if self._encryption else None
-        answers, head = await asyncio.gather(
-            _s3_settings.ask(self._requests, _s3_settings.RIGHTS), self._requests.send("HEAD")
-        )
+        region = await _s3_settings.region_of(self._requests)
+        answers = await _s3_settings.ask(self._requests, _s3_settings.RIGHTS)
         live = _s3_settings.settings_of(answers, self._settings.bucket, named)
-        if named and live.encryption is not None and live.encryption.same_key is None:
-            live = await _s3_keys.compared(live, live.encryption, named, self._settings)
-        return replace(live, region=head.headers.get("x-amz-bucket-region"))
+        encryption = live.encryption
+        if named and encryption is not None and encryption.customer_key and encryption.same_key is None:
+            live = await _s3_keys.compared(live, encryption, named, self._settings)
+        return replace(live, region=region)
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return _s3_errors.classify(error)

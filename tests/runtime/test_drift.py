@@ -109,6 +109,14 @@ def test_a_missing_rule_breaks_and_an_extra_one_lets_more_in() -> None:
     assert found({"cors": []}, LiveSettings(cors=(rule(),))) == [(f"{EXPECT}.cors[0]", None, whole, "security")]
 
 
+def test_a_changed_rule_is_compared_with_the_one_most_like_it_and_others_may_have_theirs() -> None:
+    promised = {"cors": [rule(origins=(A, B)).model_dump()]}
+    other = rule(origins=("https://c.example.com",))
+    live = LiveSettings(cors=(other, rule()), shared_cors=True)
+    assert found(promised, live) == [(f"{EXPECT}.cors[0].origins", [A, B], [A], "breaking")]
+    assert found(promised, LiveSettings(cors=(other, rule(origins=(A, B))), shared_cors=True)) == []
+
+
 def test_a_service_with_one_list_of_headers_is_not_told_that_it_has_one() -> None:
     live = LiveSettings(cors=(rule(headers=("content-type", "etag")),), one_header_list=True)
     assert found({"cors": [rule(headers=("content-type",), expose=("ETag",)).model_dump()]}, live) == []

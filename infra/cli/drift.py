@@ -1,0 +1,106 @@
+"""``tandem drift``: spec, contract, stack and live buckets side by side."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.cli.options import Apps, Json, Root, StackName, read_stack
+from infra.drifting import Between
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from infra.stack import Stack
+    from runtime.drift import Finding
+
+Only = Annotated[list[Between] | None, typer.Option("--only", help="Compare nothing else; may be given several times.")]
+Write = Annotated[bool, typer.Option("--write", help="Also use presigned URLs of a scratch object on every backend.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail too when something could not be compared.")]
+
+TITLES = {
+    Between.FILE: "the contract's file",
+    Between.APP: "applications and spec",
+    Between.SPEC: "spec and contract",
+    Between.STACK: "contract and stack output",
+    Between.LIVE: "contract and live buckets",
+}
+
+
+def drift(
+    stack: StackName,
+    only: Only = None,
+    app: Apps = None,
+    write: Write = False,
+    strict: Strict = False,
+    as_json: Json = False,
+    cwd: Root = None,
+) -> None:
+    """Show where spec, contract, stack and live buckets have come apart, with what to do about each difference.
+
+    Four comparisons: spec with the contract's file, the file with the stack's output, the file with the live buckets
+    (by the credentials of whoever runs this; `tandem doctor` is the same with the application's), and what
+    applications given by --app require. Exit code 1 when something differs, 2 when the spec is wrong.
+    """
+    from infra.cli import output
+    from runtime.cli.output import print_drift
+    from runtime.drift import failing
+
+    selected = read_stack(stack, cwd)
+    found = compare(selected, only or list(Between), app or (), write=write)
+    findings = [finding for each in found.values() for finding in each]
+    if as_json:
+        listed = [{"between": way.value, **finding.document()} for way, each in found.items() for finding in each]
+        typer.echo(json.dumps({"stack": selected.name, "compared": [*found], "findings": listed}, indent=2))
+    else:
+        for way, each in found.items():
+            output.out.print(f"[bold]{TITLES[way]}[/]: {len(each) or 'no'} difference{'' if len(each) == 1 else 's'}")
+            print_drift(each)
+    if failing(findings, strict=strict):
+        raise typer.Exit(1)
+
+
+def compare(
+    stack: Stack, ways: list[Between], apps: list[Path] | tuple[()] = (), *, write: bool = False
+) -> dict[Between, list[Finding]]:
+    """What each of *ways* finds; without a contract, what needs none."""
+    from infra import drifting
+
+    offline: dict[Between, Callable[[], list[Finding]]] = {
+        Between.FILE: lambda: drifting.of_file(stack),
+        Between.APP: lambda: drifting.of_apps(stack, apps),
+        Between.SPEC: lambda: drifting.of_spec(stack),
+        Between.STACK: lambda: drifting.of_stack(stack),
+        Between.LIVE: lambda: _live(stack, write=write),
+    }
+    missing = not stack.contract.is_file()
+    if missing:
+        offline = {way: offline[way] for way in (Between.FILE, Between.APP)}
+    return {
+        way: look()
+        for way, look in offline.items()
+        if way in ways or (missing and way is Between.FILE)
+        if way is not Between.APP or apps
+    }
+
+
+def _live(stack: Stack, *, write: bool) -> list[Finding]:
+    from functools import partial
+
+    import anyio
+
+    import runtime
+    from runtime.drift import Drift, Finding
+    from runtime.errors import ConfigError
+
+    try:
+        found = anyio.run(partial(runtime.verify, stack.contract, write=write))
+    except ConfigError as exc:  # what somebody wrote into the file; the other comparisons show what it was
+        fix = f"run `tandem up -s {stack.name}`"
+        return [
+            Finding("", problem.path, problem.allowed, problem.message, Drift.BREAKING, fix) for problem in exc.problems
+        ]
+    return [finding for finding in found.findings if finding.path != "fingerprint"]  # `file` tells it
