@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runtime.blocking import BlockingBlobStore, BlockingStorage, open_storage_sync
+    from runtime.blockingkv import BlockingKVStore, BlockingKVStores
     from runtime.config import (
         EncryptionConfig,
         NamedStorageConfig,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 # Where each name lives; a test compares it with the imports above.
 _HOMES = {
     "blocking": ("BlockingBlobStore", "BlockingStorage", "open_storage_sync"),
+    "blockingkv": ("BlockingKVStore", "BlockingKVStores"),
     "config": (
         "EncryptionConfig",
         "NamedStorageConfig",
@@ -140,6 +142,8 @@ __all__ = [
     "BlobStore",
     "BlobStoreProtocol",
     "BlockingBlobStore",
+    "BlockingKVStore",
+    "BlockingKVStores",
     "BlockingStorage",
     "ByteRange",
     "Capabilities",

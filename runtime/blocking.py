@@ -6,6 +6,7 @@
         info = storage["avatars"].upload("u/1.jpg", data)
         for chunk in storage["avatars"].stream("u/1.jpg"):
             ...
+        storage.kv["sessions"].set("u1", {"cart": [1, 2]}, ttl=3600)
 
 One event loop runs in a thread of its own; every method hands its call over and waits. It may be used from
 several threads at once. Inside an event loop use `runtime.open_storage` instead.
@@ -23,6 +24,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.to_thread import run_sync
 
 from runtime.blockingfile import BlockingFile, BlockingWriter
+from runtime.blockingkv import BlockingKVStores
 from runtime.registry import Storage, open_storage
 from runtime.store import DAY, HOUR, PAGE, UPDATE_ATTEMPTS
 
@@ -351,6 +353,11 @@ class BlockingStorage(Mapping[str, BlockingBlobStore]):
     def primary(self) -> BlockingBlobStore:
         """As `Storage.primary`."""
         return self._blocking(self._storage.primary)
+
+    @property
+    def kv(self) -> BlockingKVStores:
+        """As `Storage.kv`."""
+        return BlockingKVStores(self._storage.kv, self._running())
 
     def health_check(self, timeout: float | None = None) -> dict[str, HealthCheckResult]:
         """As `Storage.health_check`."""

@@ -18,7 +18,8 @@ hooks nothing is built and no clock is read. A hook may refuse what begins by ra
 is done then, and the caller gets that error. Any other error of a hook is logged and changes no operation. What runs in
 the background can be waited for in an async method ``drain`` of the hook: closing the storage calls it.
 
-`runtime.events` is such a hook: it tells of files that were uploaded, downloaded and deleted.
+`runtime.events` is such a hook: it tells of files that were uploaded, downloaded and deleted. Operations of key-value
+stores pass here too, by the names ``kv.get``, ``kv.set``, …, with their keys and never with a value.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ class Operation:
     Attributes:
         backend: Name of the backend.
         driver: Name of its driver.
-        name: The public operation: ``upload``, ``download``, ``list``, …
-        path: Object path or prefix, where there is one.
+        name: The public operation: ``upload``, ``download``, ``list``, …; of key-value stores ``kv.get``, ``kv.set``, …
+        path: Object path or prefix, where there is one; a key of a key-value store, which may be a session's secret.
         paths: Every object that it is about to read, write or remove: both of a copy or move, all of a batch. Not yet
             checked, so any text.
+        namespace: Where the keys are; ``""`` for the default namespace, and of blob stores.
     """
 
     backend: str
@@ -55,6 +57,7 @@ class Operation:
     name: str
     path: str | None = None
     paths: tuple[str, ...] = ()
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,17 @@ Hook: TypeAlias = Callable[[Operation], Finish | None]
 
 
 class Running:
-    """One operation that hooks look at, from its begin to its end."""
+    """One operation that hooks look at, from its begin to its end.
+
+    Args:
+        hooks: Who looks.
+        operation: What begins.
+        tell_path: Whether the error of a hook that refuses names the path.
+    """
 
     __slots__ = ("_finishers", "_start")
 
-    def __init__(self, hooks: tuple[Hook, ...], operation: Operation) -> None:
+    def __init__(self, hooks: tuple[Hook, ...], operation: Operation, *, tell_path: bool = True) -> None:
         self._start = perf_counter()
         self._finishers: list[Finish] = []
         try:
@@ -96,7 +105,7 @@ class Running:
                     self._finishers.append(finish)
         except OperationRefusedError as exc:
             exc.backend, exc.operation = exc.backend or operation.backend, exc.operation or operation.name
-            exc.path = exc.path or operation.path
+            exc.path = exc.path or (operation.path if tell_path else None)
             self.end(exc, None)
             raise
 

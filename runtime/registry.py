@@ -162,7 +162,7 @@ class Storage(Mapping[str, BlobStore]):
             for name, store in stores.items():
                 await _call(store, "open", "connect")
                 opened[name] = store
-            self._kv = KVStores(self.config.kv if self.config.enabled else ())
+            self._kv = KVStores(self.config.kv if self.config.enabled else (), hooks=self._hooks)
             if self._check:
                 await self._demand_health(stores)
         except BaseException as exc:

@@ -15,12 +15,14 @@ from runtime.kv.primitives import MISSING, Primitives
 from runtime.kv.protocol import KVStoreProtocol
 from runtime.kv.suspicion import warn_of_secrets
 from runtime.kv.values import checked_amount, copied
+from runtime.kv.watching import begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
     from types import TracebackType
 
     from runtime.health import HealthCheckResult
+    from runtime.hooks import Hook, Running
     from runtime.kv.protocol import TTL
 
 P = ParamSpec("P")
@@ -38,14 +40,25 @@ def _operation(
 
     @wraps(method)
     async def run(self: KVStorage, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        running: Running | None = None
         try:
-            if self._state != _OPEN:
+            if self.hooks:
+                running, arguments, keywords = begun(self, method, args, kwargs)
                 self._demand_open()
-            return await method(self, *args, **kwargs)
-        except Exception as exc:
-            if (shown := self._translated(exc, name)) is exc:
+                result = await method(self, *arguments, **keywords)
+            else:
+                if self._state != _OPEN:
+                    self._demand_open()
+                return await method(self, *args, **kwargs)
+        except BaseException as exc:
+            shown = self._translated(exc, name)
+            if running is not None:
+                running.end(shown, None)
+            if shown is exc:
                 raise
             raise shown from exc
+        running.end(None, None)
+        return result
 
     return run
 
@@ -59,12 +72,14 @@ class KVStorage(Primitives, KVStoreProtocol):
     Attributes:
         name: That name.
         driver: What keeps the entries: ``memory``, ``local``, ``redis``.
+        hooks: What is called around every operation, see `runtime.hooks`.
     """
 
     driver: ClassVar[str]
 
     def __init__(self, *, name: str | None = None) -> None:
         self.name = name or self.driver
+        self.hooks: tuple[Hook, ...] = ()
         self._state = _NEW
 
     def __repr__(self) -> str:
@@ -213,7 +228,9 @@ class KVStorage(Primitives, KVStoreProtocol):
             self._open()
             self._state = _OPEN
 
-    def _translated(self, error: Exception, operation: str) -> Exception:
+    def _translated(self, error: BaseException, operation: str) -> BaseException:
+        if not isinstance(error, Exception):
+            return error
         if isinstance(error, StorageError):
             error.backend = error.backend or self.name
             error.operation = error.operation or operation

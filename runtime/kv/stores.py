@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runtime.config import NamedKVConfig
+    from runtime.hooks import Hook
 
 
 class KVStores(Mapping[str, KVStorage]):
@@ -24,11 +25,24 @@ class KVStores(Mapping[str, KVStorage]):
     Args:
         configs: What was configured.
         stores: Stores that are there already, by name: fakes of tests.
+        hooks: Called around every operation, see `runtime.hooks`.
     """
 
-    def __init__(self, configs: Iterable[NamedKVConfig], stores: Mapping[str, KVStorage] | None = None) -> None:
+    def __init__(
+        self,
+        configs: Iterable[NamedKVConfig],
+        stores: Mapping[str, KVStorage] | None = None,
+        *,
+        hooks: tuple[Hook, ...] = (),
+    ) -> None:
         self._configs = tuple(configs)
         self._stores = {config.name: made(config) for config in self._configs} if stores is None else dict(stores)
+        self.watch(hooks)
+
+    def watch(self, hooks: tuple[Hook, ...]) -> None:
+        """Call *hooks*, and no others, around every operation from now on."""
+        for store in self._stores.values():
+            store.hooks = hooks
 
     def __getitem__(self, name: str) -> KVStorage:
         store = self._stores.get(name)

@@ -193,7 +193,8 @@ class FakeStorage(Storage):
     def __init__(self, config: StorageConfig, *, clock: Clock, hooks: Iterable[Hook] = ()) -> None:
         super().__init__(config, hooks=hooks)
         self.clock = clock
-        self._kv = FakeKVStores(config.kv, {kv.name: FakeKVStore(name=kv.name, clock=clock) for kv in config.kv})
+        stores = {kv.name: FakeKVStore(name=kv.name, clock=clock) for kv in config.kv}
+        self._kv = FakeKVStores(config.kv, stores, hooks=self._hooks)
         backends = config.named_backends() if config.enabled else ()
         self._fakes = {backend.name: self._made(backend, config.service) for backend in backends}
         self._stores = dict(self._fakes)
@@ -229,6 +230,7 @@ class FakeStorage(Storage):
         self._hooks = (*self._hooks, *(hook for hook in hooks if hook not in self._hooks))
         for store in self._fakes.values():
             store._hooks = self._hooks  # noqa: SLF001 - as above
+        self._kv.watch(self._hooks)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import runtime
-from runtime import BlobStore, BlockingBlobStore, ConfigError, NotFoundError, UnknownBackendError
+from runtime import BlobStore, BlockingBlobStore, BlockingKVStore, ConfigError, NotFoundError, UnknownBackendError
+from runtime.kv.base import KVStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     from runtime.blockingfile import BlockingWriter
 
-TWO = {"backends": [{"name": "one", "driver": "memory"}, {"name": "two", "driver": "memory", "primary": True}]}
+TWO = {
+    "backends": [{"name": "one", "driver": "memory"}, {"name": "two", "driver": "memory", "primary": True}],
+    "kv": [{"name": "sessions", "driver": "memory"}, {"name": "flags", "driver": "memory", "primary": True}],
+}
 ASYNC_ONLY = {"open", "close", "driver"}
 
 
@@ -40,6 +44,59 @@ def test_every_method_of_a_store_is_there_with_the_same_parameters() -> None:
             parameters = [(p.name, p.kind, p.default) for p in inspect.signature(ours).parameters.values()]
             expected = [(p.name, p.kind, p.default) for p in inspect.signature(theirs).parameters.values()]
             assert parameters == expected, name
+
+
+def test_every_method_of_a_key_value_store_is_there_with_the_same_parameters() -> None:
+    names = {name for name in public(KVStorage) if inspect.iscoroutinefunction(vars(KVStorage)[name])}
+    for name in names - {"connect", "disconnect"}:  # the storage does these
+        ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (BlockingKVStore, KVStorage))
+        assert ours == theirs, name
+
+
+def test_the_life_of_an_entry_without_async(storage: runtime.BlockingStorage) -> None:
+    store = storage.kv["sessions"]
+    assert (store.name, store.driver, repr(store)) == ("sessions", "memory", "<BlockingKVStore 'sessions' on memory>")
+    assert store.set("u1", {"cart": [1, 2]}, ttl=3600)
+    assert store.get("u1") == {"cart": [1, 2]}
+    assert store.add("u1", 1) is False
+    assert store.touch("u1", 60)
+    assert store.compare_and_set("u1", {"cart": [1, 2]}, 5)
+    assert store.incr("u1", 2, namespace="counts") == 2
+    assert store.set_many({"a": 1, "b": 2})
+    assert store.get_many(name for name in ("a", "b", "c")) == {"a": 1, "b": 2}
+    assert store.list_keys("?") == ["a", "b"]
+    assert store.list_keys(prefix="u") == ["u1"]
+    assert store.namespaces() == ["", "counts"]
+    assert store.exists("u1")
+    assert store.delete("u1")
+    assert store.clear("counts")
+    assert store.sweep() == 0
+    assert store.describe()["driver"] == "memory"
+    assert store.health_check().is_healthy()
+    with pytest.raises(runtime.InvalidValueError):
+        store.set("when", object())
+
+
+def test_key_value_stores_are_found_by_name(storage: runtime.BlockingStorage) -> None:
+    assert list(storage.kv) == ["sessions", "flags"]
+    assert len(storage.kv) == 2
+    assert "flags" in storage.kv
+    assert storage.kv.primary.name == "flags"
+    with pytest.raises(UnknownBackendError, match="there are: sessions, flags"):
+        storage.kv["session"]
+
+
+def test_several_threads_may_count_at_once(storage: runtime.BlockingStorage) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: storage.kv.primary.incr("n"), range(200)))
+    assert storage.kv.primary.get("n") == 200
+
+
+def test_a_store_in_a_file_without_async(tmp_path: Path) -> None:
+    config = {"kv": [{"name": "counts", "driver": "local", "local": {"base_path": str(tmp_path)}}]}
+    for turn in range(3):
+        with runtime.open_storage_sync({**TWO, **config}) as storage:
+            assert storage.kv["counts"].incr("n") == turn + 1
 
 
 def test_the_life_of_an_object_without_async(storage: runtime.BlockingStorage, tmp_path: Path) -> None:
@@ -119,7 +176,7 @@ def test_backends_are_found_by_name(storage: runtime.BlockingStorage) -> None:
     assert "one" in storage
     assert storage.primary.name == "two"
     assert repr(storage["one"]) == "<BlockingBlobStore 'one' on memory>"
-    assert set(storage.health_check()) == {"one", "two"}
+    assert set(storage.health_check()) == {"one", "two", "kv:sessions", "kv:flags"}
     with pytest.raises(UnknownBackendError):
         storage["three"]
 
