@@ -131,6 +131,7 @@ class Calls(Driver):
         self._slots = Slots(backend.limits.requests)
         self._seconds = None if driver.timed else backend.limits.attempt_timeout
         self._once = driver.repeats or backend.retry.attempts == 1
+        self.own_checksum = driver.own_checksum
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override] # read anew, as the driver may learn what it can do
@@ -217,8 +218,8 @@ class Calls(Driver):
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         return await self._call(self._driver.start_multipart, path, options, safe=False)  # a second one would be left
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
-        return await self._call(self._driver.put_part, path, upload_id, number, data)
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+        return await self._call(self._driver.put_part, path, upload_id, number, data, checksum)
 
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions

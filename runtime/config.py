@@ -120,10 +120,12 @@ class DriverConfig(Model):
     Attributes:
         install_extra: Extra of this distribution that brings the driver's SDK.
         min_part_size: Bytes that the service wants in every part but the last.
+        checksums: What ``transfer.checksum`` may ask for: what the service verifies or keeps for objects of any size.
     """
 
     install_extra: ClassVar[str | None] = None
     min_part_size: ClassVar[int] = 1
+    checksums: ClassVar[tuple[str, ...]] = ("crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256")
 
 
 class StorageS3Config(DriverConfig):
@@ -141,6 +143,7 @@ class StorageS3Config(DriverConfig):
 
     install_extra = "aws"
     min_part_size = S3_MIN_PART
+    checksums = ("crc32", "crc32c", "crc64nvme")
 
     bucket: S3BucketName
     region: Region
@@ -174,6 +177,7 @@ class StorageGCSConfig(DriverConfig):
     """
 
     install_extra = "gcp"
+    checksums = ("crc32c",)
 
     bucket: GCSBucketName
     project_id: str = Field(min_length=1)
@@ -198,6 +202,7 @@ class StorageAzureConfig(DriverConfig):
     """
 
     install_extra = "azure"
+    checksums = ("crc64nvme", "md5")
 
     account_name: AzureAccountName
     account_key: Secret | None = None
@@ -228,6 +233,7 @@ class StorageR2Config(DriverConfig):
 
     install_extra = "aws"
     min_part_size = S3_MIN_PART
+    checksums = ("crc32", "crc32c", "crc64nvme")
 
     bucket: R2BucketName
     access_key: Secret
@@ -274,10 +280,16 @@ class TransferConfig(Model):
         part_size: Bytes of one part (``8MiB``), at least 5 MiB on s3 and r2, at most 5 GiB; grows by itself where
             an object would need over 10,000 parts.
         concurrency: Parts of one object in flight.
+        checksum: What is computed of every object by itself, while it passes by: sent where the service verifies
+            it, and kept with the object. ``auto`` is the best that the service has (``crc32c``; ``md5`` on azure),
+            and nothing on r2 and on s3 with an ``endpoint_url``: many compatible servers refuse, or store wrongly,
+            what they do not know (boto3#4392). There name one (``crc32c``, ``crc64nvme``, …) when the server has
+            it. ``when_required``: only what the caller gives. What a service tells is checked in any case.
     """
 
     part_size: ByteSize = Field(default=ByteSize(8 * MIB), ge=1, le=MAX_PART)
     concurrency: int = Field(default=4, ge=1, le=64)
+    checksum: Literal["auto", "when_required", "crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256"] = "auto"
 
 
 class RetryConfig(Model):
@@ -403,6 +415,14 @@ class ExpectConfig(Model):
     grants: tuple[GrantConfig, ...] = ()
 
 
+def _unknown_checksum(driver: str, wish: str) -> list[Wrong]:
+    """What is wrong with ``transfer.checksum``, as a driver of ours sees it."""
+    if driver not in DRIVERS or wish in {"auto", "when_required", *DRIVERS[driver].checksums}:
+        return []
+    allowed = ", ".join(("auto", "when_required", *DRIVERS[driver].checksums))
+    return [Wrong(("transfer", "checksum"), f"{wish!r} is not kept by {driver}; allowed: {allowed}")]
+
+
 def _known_driver(name: str) -> str:
     if name not in DRIVERS and name not in (known := registered_drivers()):
         raise ValueError(f"no such driver is known here{did_you_mean(name, known)}; allowed: {', '.join(known)}")
@@ -468,6 +488,7 @@ class NamedStorageConfig(Model):
         least = DRIVERS[self.driver].min_part_size if self.driver in DRIVERS else 1
         if self.transfer.part_size < least:
             wrong.append(Wrong(("transfer", "part_size"), f"must be at least {least // MIB}MiB on {self.driver}"))
+        wrong += _unknown_checksum(self.driver, self.transfer.checksum)
         known = [grant.to for grant in self.grants]
         if self.identity is not None and known and self.identity not in known:
             hint = did_you_mean(self.identity, known)

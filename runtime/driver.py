@@ -48,7 +48,8 @@ class Capabilities:
         delete_if_match: Whether a delete can demand an etag, atomically.
         storage_class: Whether `UploadOptions.storage_class` is honoured.
         tags: Whether `UploadOptions.tags` is honoured.
-        checksums: Algorithms of `UploadOptions.checksum` that are verified before the object is visible.
+        checksums: Algorithms that the service itself is told and verifies, or that it keeps with the object. (A
+            caller's checksum of any of the six is verified by the portable type, before anything is visible.)
         min_part_size: Bytes that every part but the last must have.
         max_part_size: Bytes that no part may exceed.
         max_parts: Parts that one object may have.
@@ -84,7 +85,9 @@ class ObjectReader(ABC):
     """One object being read. The connection is given back when it is exhausted or closed.
 
     Attributes:
-        info: What the service says of the whole object, also when a range is read.
+        info: What the service says of the whole object, also when a range is read. When all of the object is read,
+            the portable type holds its bytes against ``info.checksum``: None where the service's is not one of all
+            the bytes as they are stored.
     """
 
     info: FileInfo
@@ -122,6 +125,9 @@ class Driver(ABC):
     capabilities: Capabilities
     repeats: ClassVar[bool] = False
     """Whether the driver itself repeats what failed, as ``backend.retry`` says; otherwise the portable type does."""
+    own_checksum: str | None = None
+    """The checksum that the portable type computes of every object and hands over in ``UploadOptions.checksum``, as
+    ``backend.transfer.checksum`` says (`runtime.checksums.own_algorithm`); None for none."""
     timed: ClassVar[bool] = False
     """Whether the driver itself gives up what does not answer, as ``backend.limits.attempt_timeout`` says (or its
     calls can not hang, or can not be given up); otherwise the portable type does."""
@@ -164,7 +170,8 @@ class Driver(ABC):
     async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:  # noqa: ARG002 - as above
         """The same bytes at once, for a caller who asks for nothing else: where that is cheaper than `get`.
 
-        None says nothing but that `get` has to be asked.
+        None says nothing but that `get` has to be asked. A whole object was held against the checksum that the
+        service tells.
         """
         return None
 
@@ -192,21 +199,35 @@ class Driver(ABC):
 
     @abstractmethod
     async def put(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
-        """Write a whole object in one call. ``options.content_type`` is always set."""
+        """Write a whole object in one call.
+
+        ``options.content_type`` is always set. ``options.checksum``, where it is set, was computed of *data* or held
+        against it: tell the service, when ``capabilities.checksums`` has its algorithm.
+        """
 
     @abstractmethod
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
-        """Begin an object that is sent in parts; nothing is visible until it is completed. Gives the upload's id."""
+        """Begin an object that is sent in parts; nothing is visible until it is completed. Gives the upload's id.
+
+        ``options.checksum`` is the caller's here, so it is not verified yet.
+        """
 
     @abstractmethod
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
-        """Send part *number* (from 1). Gives the token that `complete_multipart` needs for it."""
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+        """Send part *number* (from 1). Gives the token that `complete_multipart` needs for it.
+
+        *checksum* is the part's own, in the algorithm `own_checksum` where that is a CRC.
+        """
 
     @abstractmethod
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
     ) -> FileInfo:
-        """Make the object visible: *parts* are the tokens in order, *size* the bytes of all parts together."""
+        """Make the object visible: *parts* are the tokens in order, *size* the bytes of all parts together.
+
+        ``options.checksum``, where it is set, is true of the whole: in the algorithm `own_checksum` where there is
+        one, else the caller's.
+        """
 
     @abstractmethod
     async def abort_multipart(self, path: str, upload_id: str) -> None:

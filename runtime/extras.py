@@ -62,6 +62,7 @@ class MissingDriver:
     """
 
     repeats = timed = True  # it fails at once and for good
+    own_checksum = None
 
     def __init__(self, backend: NamedStorageConfig, extra: str, cause: ModuleNotFoundError) -> None:
         self.backend = backend

@@ -3,6 +3,9 @@
 Memory: at most ``part_size x concurrency`` bytes of content, as a part is read only when one may be sent.
 Parts have exactly the size that was chosen. It grows where 10,000 parts of the configured size would not
 do: at once when the size is known, else by doubling after every tenth of the parts that are allowed.
+
+Checksums are computed of what is in memory anyway: the caller's, which is held against the bytes before they
+become visible, and the driver's own (`Driver.own_checksum`), which goes with them.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from runtime import checksums
+from runtime.checksums import PartsChecksum
 from runtime.errors import NotSupportedError
+from runtime.models import with_checksum
 from runtime.pieces import Span
 
 if TYPE_CHECKING:
@@ -109,7 +115,7 @@ async def send(
         plan = plan_parts(source.size, part_size, driver.capabilities)
         first = await source.read(plan.first)
         if len(first) < plan.first or not await source.more():
-            info = await driver.put(path, first, options)
+            info = await driver.put(path, first, await summed(driver, first, options))
             if sent is not None:
                 sent(len(first))
         else:
@@ -121,6 +127,24 @@ async def send(
         raise
     await source.close()
     return info
+
+
+async def summed(driver: Driver, data: Bytes, options: UploadOptions) -> UploadOptions:
+    """The options of one whole object with the checksum that its service is to be told.
+
+    Raises:
+        ChecksumMismatchError: *data* does not have the checksum that the caller gave.
+    """
+    given, own = options.checksum, driver.own_checksum
+    if given is not None:
+        checksums.demand(given, await checksums.compute(checksums.algorithm_of(given), data))
+        if own is None or checksums.algorithm_of(given) in driver.capabilities.checksums:
+            return options
+    if own is None:
+        return options
+    if len(data) <= checksums.INLINE:
+        return with_checksum(options, checksums.value_of(own, data))
+    return with_checksum(options, await checksums.compute(own, data))
 
 
 class _Sender:
@@ -144,6 +168,11 @@ class _Sender:
         self._first = first
         self._sent = sent
         self._tokens: dict[int, str] = {}
+        self._own = driver.own_checksum
+        wanted = [self._own] if self._own else []
+        if options.checksum is not None:
+            wanted.append(checksums.algorithm_of(options.checksum))
+        self._sums = PartsChecksum(wanted, self._own) if wanted else None
         self._id: str | None = None
 
     async def run(self, concurrency: int) -> FileInfo:
@@ -211,15 +240,20 @@ class _Sender:
     async def _put(self, number: int, data: Bytes | Span) -> None:
         if isinstance(data, Span):
             data = await self._source.read_at(data)
-        self._tokens[number] = await self._driver.put_part(self._path, self._upload_id, number, data)
+        checksum = None if self._sums is None else await self._sums.add(number, data)
+        self._tokens[number] = await self._driver.put_part(self._path, self._upload_id, number, data, checksum)
         if self._sent is not None:
             self._sent(len(data))
 
     async def _complete(self) -> FileInfo:
         tokens = [token for _, token in sorted(self._tokens.items())]
-        return await self._driver.complete_multipart(
-            self._path, self._upload_id, tokens, self._source.count, self._options
-        )
+        options, given = self._options, self._options.checksum
+        if self._sums is not None:
+            if given is not None:
+                checksums.demand(given, self._sums.whole(checksums.algorithm_of(given)))
+            if self._own is not None:
+                options = with_checksum(options, self._sums.whole(self._own))
+        return await self._driver.complete_multipart(self._path, self._upload_id, tokens, self._source.count, options)
 
     @property
     def _upload_id(self) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import anyio
 
+from runtime import checksums
 from runtime.calls import Calls
 from runtime.chunks import Chunks
 from runtime.errors import (
@@ -29,8 +30,8 @@ from runtime.errors import (
 from runtime.examining import examine
 from runtime.files import Download, Target
 from runtime.grants import access_to
-from runtime.models import DeleteResult, UploadOptions
-from runtime.multipart import send, to_the_end
+from runtime.models import DeleteResult, FileInfo, UploadOptions
+from runtime.multipart import send, summed, to_the_end
 from runtime.objectfile import ObjectFile
 from runtime.objectwriter import ObjectWriter
 from runtime.operation import Guard, kind_of, translated
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from runtime.health import HealthCheckResult
     from runtime.hooks import Hook
     from runtime.live import LiveSettings
-    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UnfinishedUpload, Uploadable
+    from runtime.models import ObjectPage, PresignedRequest, UnfinishedUpload, Uploadable
     from runtime.paths import ObjectPath
     from runtime.pieces import Source
 
@@ -196,6 +197,7 @@ class BlobStore(BlobStoreProtocol):
         Raises:
             AlreadyExistsError: ``if_not_exists=True`` and an object is there.
             PreconditionFailedError: *if_match* is not the etag of what is there.
+            ChecksumMismatchError: the bytes do not have the *checksum* that was given, or arrived as others.
             NotSupportedError: an option that this backend does not honour.
             QuotaExceededError: larger than the application's ``service.max_file_size_mb``, or no room left.
             TypeError: an option with an unknown name, or *data* that can not be uploaded.
@@ -244,7 +246,10 @@ class BlobStore(BlobStoreProtocol):
     async def _put(self, name: str, data: Bytes, options: UploadOptions) -> FileInfo:
         if self._limit is not None and len(data) > self._limit:
             raise too_large(self._limit)
-        return await self._calls.put(name, data, options)
+        calls = self._calls
+        if calls.own_checksum is not None or options.checksum is not None:
+            options = await summed(calls, data, options)
+        return await calls.put(name, data, options)
 
     async def upload_from(
         self,
@@ -368,7 +373,7 @@ class BlobStore(BlobStoreProtocol):
             if kind is not None and issubclass(kind, NotFoundError):
                 return None
             raise
-        return reader.info, await self._whole(reader)
+        return reader.info, await self._whole(reader, verify=True)
 
     async def _write_if(self, guard: Guard, name: str, data: Bytes, options: UploadOptions) -> FileInfo:
         if len(data) <= self._part_size:
@@ -413,6 +418,9 @@ class BlobStore(BlobStoreProtocol):
     ) -> bytes:
         """Read one object, whole or a range of its bytes.
 
+        A whole object is held against the checksum that the service tells of it (`FileInfo.checksum`); a range is
+        not, as no service has one.
+
         Args:
             path: Which object.
             range: ``(start, end)``: from byte *start* up to but not including *end* (None: to the end). What lies
@@ -423,6 +431,7 @@ class BlobStore(BlobStoreProtocol):
         Raises:
             PreconditionFailedError: the object has another etag than *if_match*.
             NotModifiedError: the object still has the etag *if_none_match*.
+            ChecksumMismatchError: the bytes that came are not those that the service has a checksum of.
         """
         with self._operation("download", path) as guard:
             name = checked_path(path)
@@ -437,7 +446,7 @@ class BlobStore(BlobStoreProtocol):
                 if content is not None:
                     return content
             reader = await self._begin(name, wanted, if_match, if_none_match)
-            data = await self._whole(reader)
+            data = await self._whole(reader, verify=wanted is None)
             guard.size, guard.read = len(data), reader.info
             return data
 
@@ -459,12 +468,18 @@ class BlobStore(BlobStoreProtocol):
         if if_match is not None or if_none_match is not None:
             demand_version(info.etag, if_match, if_none_match)
 
-    async def _whole(self, reader: ObjectReader) -> bytes:
+    async def _whole(self, reader: ObjectReader, *, verify: bool = False) -> bytes:
         try:
-            return await self._calls.whole(reader)
+            data = await self._calls.whole(reader)
         except BaseException:
             await self._give_back(reader)
             raise
+        if verify and (told := reader.info.checksum) is not None:
+            if len(data) <= checksums.INLINE:
+                checksums.verify(told, data)
+            else:
+                checksums.demand(told, await checksums.compute(checksums.algorithm_of(told), data))
+        return data
 
     async def _begin_same(self, name: str, wanted: ByteRange, known: FileInfo) -> ObjectReader:
         """Begin to read a range of the version that is *known*."""
@@ -487,7 +502,8 @@ class BlobStore(BlobStoreProtocol):
     ) -> AsyncGenerator[bytes, None]:
         """Read one object in chunks of exactly *chunk_size* bytes (the last may be shorter).
 
-        Arguments are checked by this call, the object is asked for by the first step. Leave the loop early
+        Arguments are checked by this call, the object is asked for by the first step. A whole object that is read
+        to its end is held against its checksum, as by `download`, before the loop ends. Leave the loop early
         inside ``contextlib.aclosing(...)``, so that the connection is given back at once.
 
         Args:
@@ -520,12 +536,18 @@ class BlobStore(BlobStoreProtocol):
             guard.size = 0
             reader = await self._begin(name, wanted, if_match, if_none_match)
             chunks, done = Chunks(), False
+            told = reader.info.checksum if wanted is None else None
+            found = None if told is None else checksums.running(checksums.algorithm_of(told))
             try:
                 async for piece in reader.chunks(min(max(size, MIB), self._part_size)):
+                    if found is not None:
+                        await checksums.update(found, piece)
                     chunks.push(piece)
                     while (chunk := chunks.pop(size)) is not None:
                         guard.size += size
                         yield chunk
+                if told is not None and found is not None:
+                    checksums.demand(told, checksums.written(checksums.algorithm_of(told), found.digest()))
                 if rest := chunks.flush():
                     guard.size += len(rest)
                     yield rest
@@ -597,6 +619,7 @@ class BlobStore(BlobStoreProtocol):
         Raises:
             AlreadyExistsError: not *replace*, and a file is there.
             PreconditionFailedError: also when the object was replaced while it was read.
+            ChecksumMismatchError: as for `download`.
             OSError: of the file; the old one is still there.
         """
         with self._operation("download_to", path) as guard:
@@ -605,14 +628,29 @@ class BlobStore(BlobStoreProtocol):
             size = self._part_size if part_size is None else whole_number("part_size", part_size)
             _, in_flight = self._parts(None, concurrency)
 
-            async def begin(wanted: ByteRange, known: FileInfo | None) -> ObjectReader:
-                if known is None:
+            async def begin(wanted: ByteRange | None, known: FileInfo | None) -> ObjectReader:
+                if known is None or wanted is None:
                     return await self._begin(name, wanted, if_match, if_none_match)
                 return await self._begin_same(name, wanted, known)
 
+            async def ask(known: FileInfo) -> FileInfo:
+                info = await self._calls.head(name)
+                demand_same(known, info)
+                return info
+
             guard.source = target = Target(Path(file_path), replace=replace)
             async with target:
-                loading = Download(begin, self._give_back, target, part_size=size, progress=progress)
+                own = self._calls.own_checksum  # where there is none, the service keeps none
+                loading = Download(
+                    begin,
+                    self._give_back,
+                    target,
+                    part_size=size,
+                    size=path.size if isinstance(path, FileInfo) else None,
+                    ask=None if own is None else ask,
+                    expected=own,
+                    progress=progress,
+                )
                 info = await loading.run(in_flight)
                 await target.commit()
             guard.size, guard.read = info.size, info

@@ -85,7 +85,7 @@ class SeedError(Exception):
     "test_large_file_is_sent_in_parts",
 )
 class MultipartIsNeverAwaited(MemoryDriver):
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         raise TypeError("'coroutine' object is not subscriptable")
 
 
@@ -175,9 +175,9 @@ class EtagIsTheSecondOfTheClock(MemoryDriver):
     8, "test_upload_cancelled_between_parts_leaves_nothing", "test_iterator_that_raises_after_a_part_leaves_nothing"
 )
 class UnfinishedUploadsAreListed(MemoryDriver):
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         await self.put(f".upload_{upload_id}.tmp", data, _options())
-        return await super().put_part(path, upload_id, number, data)
+        return await super().put_part(path, upload_id, number, data, checksum)
 
 
 @defect(8, "test_start_of_a_path_is_no_object")

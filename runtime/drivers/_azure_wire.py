@@ -11,6 +11,7 @@ Source:
 from __future__ import annotations
 
 import re
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
@@ -49,6 +50,22 @@ def write_headers(options: UploadOptions) -> dict[str, str]:
     if options.if_match is not None:
         headers["if-match"] = quoted(options.if_match)
     return headers
+
+
+def sent_checksum(checksum: str | None) -> dict[str, str]:
+    """The header that lets the service verify the body of one request.
+
+    Azure's CRC64 is CRC64NVME, with the digest's bytes in the order of a little-endian machine.
+
+    Source:
+        https://github.com/Azure/azure-sdk-for-net/blob/main/sdk/storage/Azure.Storage.Common/src/StorageCrc64HashAlgorithm.cs
+    """
+    algorithm, _, value = (checksum or "").partition(":")
+    if algorithm == "md5":
+        return {"content-md5": value}
+    if algorithm == "crc64nvme":
+        return {"x-ms-content-crc64": b64encode(b64decode(value)[::-1]).decode()}
+    return {}
 
 
 def quoted(etag: str) -> str:

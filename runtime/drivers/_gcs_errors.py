@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _XML_CODE: Final = re.compile(rb"<Code>([A-Za-z0-9]{1,100})</Code>")
+_WRONG_CHECKSUM: Final = re.compile(rb"(?:crc32c|md5 hash)[^,]{0,80} doesn't match calculated", re.IGNORECASE)
 _KINDS: Final[dict[str, type[errors.StorageError]]] = {
+    "checksumMismatch": errors.ChecksumMismatchError,
     "authError": errors.UnauthenticatedError,
     "conditionNotMet": errors.PreconditionFailedError,
     "expired": errors.UnauthenticatedError,
@@ -45,7 +47,12 @@ _STATUSES: Final[dict[int, type[errors.StorageError]]] = {
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ServiceError:
-    """What a refused request says: the reason of the JSON API or the code of the XML API, never the free text."""
+    """What a refused request says: the reason of the JSON API or the code of the XML API, never the free text.
+
+    Only that a checksum was wrong is known by the text: the reason is ``invalid``, as for any other mistake.
+    """
+    if status == 400 and _WRONG_CHECKSUM.search(body):  # noqa: PLR2004 - bad request
+        return ServiceError(status, "checksumMismatch")
     if headers.get("content-type", "").startswith("application/json"):
         return ServiceError(status, _reason(body))
     found = _XML_CODE.search(body)

@@ -2,7 +2,7 @@
 
 Google takes parts of a session one after the other, in multiples of 256 KiB, and wants to know with the last
 one that it is the last. So the end of each part is held back and goes with the next one. Both kinds carry the
-CRC32C of the whole object, which Google checks before the object is visible.
+checksum of the whole object, which Google checks before the object is visible.
 
 Source:
     https://cloud.google.com/storage/docs/performing-resumable-uploads
@@ -11,21 +11,18 @@ Source:
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
-from base64 import b64encode
 from dataclasses import dataclass, field
-from hashlib import md5
 from typing import TYPE_CHECKING, Any, Final
 
-import google_crc32c
-
-from runtime.drivers._gcs_wire import FIELDS, resource_of
+from runtime.drivers._gcs_wire import CHECKSUM_FIELDS, FIELDS, resource_of
 from runtime.drivers._http import Request, ServiceError
-from runtime.errors import ChecksumMismatchError, StorageUnavailableError
+from runtime.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.driver import Bytes
     from runtime.drivers._http import HttpClient, Reply
     from runtime.models import UploadOptions
@@ -33,51 +30,13 @@ if TYPE_CHECKING:
 QUANTUM: Final = 256 * 1024
 _INCOMPLETE: Final = 308
 _GONE: Final = {200, 204, 404, 410, 499}  # 499: the service's answer to a session that was cancelled
-_THREADED: Final = 1024 * 1024  # hashing more than this is done in a thread
-
-
-class Sums:
-    """Checksums of an object while it passes by."""
-
-    def __init__(self, announced: str | None) -> None:
-        self._announced = announced
-        self._crc = google_crc32c.Checksum()
-        self._md5 = md5(usedforsecurity=False) if (announced or "").startswith("md5:") else None
-
-    async def add(self, data: Bytes) -> None:
-        """The next bytes."""
-        if len(data) > _THREADED:
-            await asyncio.to_thread(self._add, data)
-        else:
-            self._add(data)
-
-    def _add(self, data: Bytes) -> None:
-        self._crc.update(data if isinstance(data, bytes) else bytes(data))
-        if self._md5 is not None:
-            self._md5.update(data)
-
-    @property
-    def crc32c(self) -> str:
-        """CRC32C as Google writes it."""
-        return b64encode(self._crc.digest()).decode()
-
-    def check(self) -> None:
-        """Refuse bytes that are not the ones that were announced."""
-        found = f"crc32c:{self.crc32c}"
-        if self._md5 is not None:
-            found = f"md5:{b64encode(self._md5.digest()).decode()}"
-        if self._announced is not None and self._announced != found:
-            raise ServiceError(400, "checksumMismatch", kind=ChecksumMismatchError)
 
 
 async def upload_whole(
     http: HttpClient, url: str, query: dict[str, str], path: str, data: Bytes, options: UploadOptions
 ) -> dict[str, Any]:
     """Write one object with one request; gives its resource."""
-    sums = Sums(options.checksum)
-    await sums.add(data)
-    sums.check()
-    resource = {**resource_of(path, options), "crc32c": sums.crc32c}
+    resource = resource_of(path, options)
     boundary = secrets.token_hex(16)
     head = (
         f"--{boundary}\r\ncontent-type: application/json; charset=utf-8\r\n\r\n{json.dumps(resource)}\r\n"
@@ -101,14 +60,12 @@ class Session:
     Attributes:
         url: Address of the session; whoever knows it can write to it, so it is in no repr.
         query: Its query, as text.
-        sums: Checksums so far.
         sent: Bytes that the service has.
         held: The end of what was given, not sent yet.
     """
 
     url: str = field(repr=False)
     query: str = field(repr=False)
-    sums: Sums = field(repr=False)
     sent: int = 0
     held: bytes = field(default=b"", repr=False)
 
@@ -127,11 +84,10 @@ class Session:
         )
         reply = await http.read(request, {200, 201})
         base, _, text = reply.headers["location"].partition("?")
-        return cls(base, text, Sums(options.checksum))
+        return cls(base, text)
 
     async def send(self, http: HttpClient, data: Bytes) -> None:
         """Send the next part but for its end."""
-        await self.sums.add(data)
         total = len(self.held) + len(data)
         rest = total % QUANTUM or QUANTUM
         cut = len(data) - rest
@@ -139,13 +95,20 @@ class Session:
             self.held += bytes(data)
             return
         view = memoryview(data)
-        await self._put(http, (self.held, view[:cut]), "*")
+        await self._put(http, (self.held, view[:cut]))
         self.held = bytes(view[cut:])
 
-    async def finish(self, http: HttpClient, size: int) -> dict[str, Any]:
-        """Send what was held back, with the checksum of everything; gives the object's resource."""
-        self.sums.check()
-        reply = await self._put(http, (self.held,), str(size))
+    async def finish(self, http: HttpClient, size: int, checksum: str | None) -> dict[str, Any]:
+        """Send what was held back, with the checksum of everything; gives the object's resource.
+
+        Args:
+            http: The driver's client.
+            size: Bytes of the whole.
+            checksum: ``algorithm:base64``, or None.
+        """
+        algorithm, _, value = (checksum or "").partition(":")
+        told = {"x-goog-hash": f"{algorithm}={value}"} if algorithm in CHECKSUM_FIELDS else {}
+        reply = await self._put(http, (self.held,), str(size), told)
         if reply.status == _INCOMPLETE:
             raise ServiceError(reply.status, "uploadIncomplete", kind=StorageUnavailableError)
         return _resource(reply)
@@ -154,14 +117,14 @@ class Session:
         """Throw the session and what it holds away."""
         await http.read(self._request("DELETE", {}, ()), _GONE)
 
-    async def _put(self, http: HttpClient, body: tuple[Bytes, ...], total: str) -> Reply:
+    async def _put(
+        self, http: HttpClient, body: tuple[Bytes, ...], total: str = "*", told: Mapping[str, str] | None = None
+    ) -> Reply:
         """Send bytes until the service has them all; it may keep only a part of them and says how much."""
         first = self.sent
         end = first + sum(map(len, body))
         while True:
-            headers = {"content-range": f"bytes {self.sent}-{end - 1}/{total}"}
-            if total != "*":
-                headers["x-goog-hash"] = f"crc32c={self.sums.crc32c}"
+            headers = {"content-range": f"bytes {self.sent}-{end - 1}/{total}", **(told or {})}
             request = self._request("PUT", headers, _from(body, self.sent - first))
             reply = await http.read(request, {200, 201, _INCOMPLETE})
             kept = _persisted(reply) if reply.status == _INCOMPLETE else end

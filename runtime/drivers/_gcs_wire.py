@@ -32,7 +32,8 @@ FIELDS: Final = (
 _META: Final = "x-goog-meta-"
 _DEFAULT_TYPE: Final = "application/octet-stream"
 _SERVED_BY_DEFAULT: Final = frozenset({"private, max-age=0", "public, max-age=3600"})
-_CHECKSUM_FIELDS: Final = {"md5": "md5Hash", "crc32c": "crc32c"}
+CHECKSUM_FIELDS: Final = {"md5": "md5Hash", "crc32c": "crc32c"}
+"""Where an object's resource has its checksum, by algorithm."""
 
 
 def resource_of(path: str, options: UploadOptions) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def resource_of(path: str, options: UploadOptions) -> dict[str, Any]:
         resource["storageClass"] = options.storage_class
     if options.checksum is not None:
         algorithm, _, value = options.checksum.partition(":")
-        resource[_CHECKSUM_FIELDS[algorithm]] = value
+        if algorithm in CHECKSUM_FIELDS:
+            resource[CHECKSUM_FIELDS[algorithm]] = value
     return resource
 
 
@@ -116,6 +118,6 @@ def page_of(body: bytes, start_after: str) -> ObjectPage:
 
 
 def _checksum(md5: str | None, crc32c: str | None) -> str | None:
-    if md5:
-        return f"md5:{md5}"  # objects that were composed have none
-    return f"crc32c:{crc32c}" if crc32c else None
+    if crc32c:  # fifteen times as fast as the other, and objects that were composed have only this one
+        return f"crc32c:{crc32c}"
+    return f"md5:{md5}" if md5 else None

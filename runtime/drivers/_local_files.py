@@ -120,7 +120,7 @@ class Files:
             if (known := self._hashes.get(key)) is not None:
                 self._hashes.move_to_end(key)
                 return known
-        hashes = Hashes(None)
+        hashes = Hashes()
         with folder(self.root, found.parts[:-1]) as here:
             fd = open_file(found.parts[-1], here)
         if fd is not None:

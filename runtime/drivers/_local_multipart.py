@@ -46,19 +46,17 @@ class Upload:
 
     Args:
         bucket: Where to.
-        options: How.
     """
 
-    def __init__(self, bucket: Bucket, options: UploadOptions) -> None:
+    def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._main = Staged(bucket.work, "parts")
         self.id = self._main.name
-        self._options = options
         self._parts: dict[int, Part] = {}
         self._waiting: list[Staged] = []
         self._lock = threading.Lock()
         self._hashing = threading.Lock()
-        self._hashes = Hashes(options.checksum)
+        self._hashes = Hashes()
         self._hashed: list[Part] = []
 
     def put(self, stop: Stop, number: int, data: Bytes) -> str:
@@ -111,7 +109,7 @@ class Upload:
             return self._rebuild(stop, path, parts, options)
         hashes = self._hashes
         if parts != self._hashed:
-            hashes = Hashes(options.checksum)
+            hashes = Hashes()
             for block in pieces(self._main.fd, 0, size, stop):
                 hashes.update(block)
         info = self._bucket.commit(stop, path, self._main, hashes, options)
@@ -119,7 +117,7 @@ class Upload:
         return info
 
     def _rebuild(self, stop: Stop, path: str, parts: list[Part], options: UploadOptions) -> FileInfo:
-        hashes, offset = Hashes(options.checksum), 0
+        hashes, offset = Hashes(), 0
         with Staged(self._bucket.work) as whole:
             for part in parts:
                 for block in pieces(part.file.fd, part.offset, part.offset + part.size, stop):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import threading
 import time
-import zlib
 from secrets import token_hex
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.to_thread
 
-from runtime.errors import ChecksumMismatchError, NotSupportedError
+from runtime import checksums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 BLOCK = 1024 * 1024
-CHECKSUMS = frozenset({"crc32", "md5", "sha256"})
 
 
 class StoppedError(Exception):
@@ -77,47 +74,23 @@ async def in_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kw
     return await stop.run(lambda: work(stop, *args, **kwargs))
 
 
-class _Hash(Protocol):
-    def update(self, data: Bytes, /) -> None: ...
-
-    def digest(self) -> bytes: ...
-
-
-class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: Bytes) -> None:
-        self._value = zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
-
-
 class Hashes:
-    """The hash that every object has, and the one that the caller wants to be checked.
+    """The hash that every object has, and the checksum that is known of it already.
 
     Args:
         checksum: ``algorithm:base64``, or None.
     """
 
-    def __init__(self, checksum: str | None) -> None:
+    def __init__(self, checksum: str | None = None) -> None:
         self._sha256 = hashlib.sha256()
-        self._wanted = checksum
-        algorithm, _, _ = (checksum or "sha256:").partition(":")
-        if algorithm not in CHECKSUMS:
-            raise NotSupportedError(f"checksum {algorithm!r} is not one of {', '.join(sorted(CHECKSUMS))}")
-        self._other: _Hash | None = None
-        if algorithm == "md5":
-            self._other = hashlib.md5(usedforsecurity=False)
-        elif algorithm == "crc32":
-            self._other = _Crc32()
+        self._told = checksum
+        self._found = None if checksum is None else checksums.running(checksums.algorithm_of(checksum))
 
     def update(self, data: Bytes) -> None:
         """Take the next bytes in."""
         self._sha256.update(data)
-        if self._other is not None:
-            self._other.update(data)
+        if self._found is not None:
+            self._found.update(data)
 
     @property
     def sha256(self) -> str:
@@ -125,13 +98,9 @@ class Hashes:
         return self._sha256.hexdigest()
 
     def check(self) -> None:
-        """Raise `ChecksumMismatchError` when the bytes are not the announced ones."""
-        if self._wanted is None:
-            return
-        algorithm, _, announced = self._wanted.partition(":")
-        found = base64.b64encode((self._other or self._sha256).digest()).decode("ascii")
-        if found != announced:
-            raise ChecksumMismatchError(f"the content's {algorithm} is {found}, announced was {announced}")
+        """Raise `ChecksumMismatchError` when the bytes are not those of the known checksum."""
+        if self._told is not None and self._found is not None:
+            checksums.demand(self._told, checksums.written(checksums.algorithm_of(self._told), self._found.digest()))
 
 
 class Staged:

@@ -36,7 +36,7 @@ class Bucket(Files):
     def put(self, stop: Stop, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
         """Write one object whole."""
         self.work.prepare()
-        hashes = Hashes(options.checksum)
+        hashes = Hashes()  # options.checksum is true already
         view = memoryview(data).cast("B")
         with Staged(self.work) as staged:
             for start in range(0, len(view), BLOCK):

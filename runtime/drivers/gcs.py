@@ -28,6 +28,7 @@ from urllib.parse import quote, urlsplit
 from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 
+from runtime.checksums import own_algorithm
 from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
 from runtime.drivers import _gcs_settings
 from runtime.drivers import _gcs_wire as wire
@@ -62,6 +63,7 @@ class GCSDriver(Driver):
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
+        self.own_checksum = own_algorithm(backend, "crc32c")
         settings: StorageGCSConfig = backend.settings
         encryption = settings.encryption
         self._settings = settings
@@ -172,14 +174,14 @@ class GCSDriver(Driver):
         self._sessions[upload_id] = session
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         await self._session(upload_id).send(self._http, data)
         return str(number)
 
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
     ) -> FileInfo:
-        info = await self._write(self._session(upload_id).finish(self._http, size), options)
+        info = await self._write(self._session(upload_id).finish(self._http, size, options.checksum), options)
         del self._sessions[upload_id]
         return info
 

@@ -33,10 +33,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from runtime.checksums import DIGEST_BYTES, own_algorithm
 from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
 from runtime.drivers._local_listing import page
 from runtime.drivers._local_multipart import Upload
-from runtime.drivers._local_stage import BLOCK, CHECKSUMS, Stop, in_thread, pieces
+from runtime.drivers._local_stage import BLOCK, Stop, in_thread, pieces
 from runtime.drivers._local_tree import folder
 from runtime.drivers._local_writing import Bucket
 from runtime.errors import (
@@ -139,11 +140,16 @@ class LocalDriver(Driver):
 
     timed = True  # a disk can not be told to give up, and copying a large file takes its time
     capabilities = Capabilities(
-        if_not_exists=True, if_match=True, delete_if_match=True, checksums=CHECKSUMS, list_multiparts=True
+        if_not_exists=True,
+        if_match=True,
+        delete_if_match=True,
+        checksums=frozenset(DIGEST_BYTES),
+        list_multiparts=True,
     )
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
+        self.own_checksum = own_algorithm(backend, "crc32c")
         self._bucket = Bucket(str(Path(backend.settings.root_dir).expanduser().absolute()))
         self._base_url = str(backend.settings.base_url).rstrip("/")
         self._uploads: dict[str, Upload] = {}
@@ -210,12 +216,12 @@ class LocalDriver(Driver):
 
     def _start(self, _stop: Stop, path: str, options: UploadOptions) -> str:
         self._bucket.work.prepare()
-        upload = Upload(self._bucket, options)
+        upload = Upload(self._bucket)
         self._uploads[upload.id] = upload
         self._begun[upload.id] = UnfinishedUpload(path, upload.id, datetime.now(UTC))
         return upload.id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         return await in_thread(self._upload(path, upload_id).put, number, data)
 
     async def complete_multipart(

@@ -159,7 +159,7 @@ class S3Driver(Driver):
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         return await self._multipart.start(path, options)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         return await self._multipart.put(path, upload_id, number, data)
 
     async def complete_multipart(

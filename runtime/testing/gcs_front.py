@@ -4,7 +4,8 @@ It stands between a client and an emulator (fake-gcs-server) and answers as the 
 
 * signed URLs: GOOG4-RSA-SHA256, headers and lifetime are verified (`runtime.testing._goog4`);
 * the JSON API and unsigned object requests: only with an access token that is known, or for a public bucket;
-* CORS: by the bucket's declared rules, preflight requests included.
+* CORS: by the bucket's declared rules, preflight requests included;
+* the checksum of a resumable upload: verified before its last chunk arrives (`runtime.testing._goog_hash`).
 
     front = GCSFront(upstream.url, keys={email: public_key}, cors={"bucket": [CorsRule(...)]})
     with serving(front) as url:
@@ -28,6 +29,7 @@ from starlette.routing import Route
 from yarl import URL
 
 from runtime.testing._goog4 import RefusedError, Signed, is_signed, verify
+from runtime.testing._goog_hash import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -72,6 +74,7 @@ class GCSFront:
         self._knows_token = knows_token
         self._public = public
         self._now = now
+        self._uploads = Uploads()
         self._app = Starlette(routes=[Route("/{path:path}", self._answer, methods=_METHODS)], lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
@@ -145,11 +148,16 @@ class GCSFront:
     async def _forward(self, request: Request, path: str) -> Response:
         """Let the emulator answer."""
         query = request.url.query
+        data: Any = request.stream() if _has_body(request) else None
+        if request.method == "PUT" and "upload_id" in request.query_params:
+            data = await self._uploads.body(request.query_params["upload_id"], request.headers, request.stream())
+            if data is None:
+                return _wrong_checksum()
         sent = await self._session.request(
             request.method,
             URL(f"{self._upstream}{path}{'?' if query else ''}{query}", encoded=True),
             headers=[(k, v) for k, v in request.headers.items() if k not in _NOT_PASSED_ON],
-            data=request.stream() if _has_body(request) else None,
+            data=data,
             allow_redirects=False,
         )
         headers = {k.lower(): v for k, v in sent.headers.items() if k.lower() not in _NOT_PASSED_BACK}
@@ -170,6 +178,12 @@ async def _body(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 def _bucket(path: str) -> str:
     return path.lstrip("/").partition("/")[0]
+
+
+def _wrong_checksum() -> JSONResponse:
+    message = "Provided CRC32C doesn't match calculated CRC32C."
+    error: dict[str, Any] = {"code": 400, "message": message, "errors": [{"reason": "invalid", "message": message}]}
+    return JSONResponse({"error": error}, 400)
 
 
 def _json_refusal() -> JSONResponse:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import gzip
 import json
 import logging
@@ -9,10 +8,8 @@ import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import pytest
 
 from runtime.config import NamedStorageConfig
@@ -22,7 +19,6 @@ from runtime.drivers._gcs_wire import info_of_headers, resource_of
 from runtime.drivers._http import Request, ServiceError
 from runtime.drivers.gcs import GCSDriver
 from runtime.errors import (
-    ChecksumMismatchError,
     ConfigError,
     NotFoundError,
     NotSupportedError,
@@ -193,26 +189,6 @@ class TestParts:
         await gcs.driver.abort_multipart("later", upload_id)
         assert [info.path async for info in gcs.list()] == []
 
-    @pytest.mark.parametrize("algorithm", ["md5", "crc32c"])
-    async def test_wrong_checksum_of_parts_is_refused_before_anything_is_seen(
-        self, gcs: BlobStore, algorithm: str
-    ) -> None:
-        data = payload(MIB)
-        digest = md5(data, usedforsecurity=False).digest() if algorithm == "md5" else _crc(data)
-        right = UploadOptions(content_type="a/b", checksum=f"{algorithm}:{base64.b64encode(digest).decode()}")
-        for content, accepted in ((data, True), (data[:-1] + b"?", False)):
-            path = f"{algorithm}-{accepted}"
-            upload_id = await gcs.driver.start_multipart(path, right)
-            await gcs.driver.put_part(path, upload_id, 1, content)
-            if accepted:
-                await gcs.driver.complete_multipart(path, upload_id, ["1"], len(content), right)
-            else:
-                with pytest.raises(ServiceError) as caught:
-                    await gcs.driver.complete_multipart(path, upload_id, ["1"], len(content), right)
-                assert gcs.driver.error_type(caught.value) is ChecksumMismatchError
-                await gcs.driver.abort_multipart(path, upload_id)
-            assert await gcs.exists(path) is accepted
-
     async def test_address_of_a_session_is_in_no_repr(self, gcs: BlobStore) -> None:
         upload_id = await gcs.driver.start_multipart("secret", TEXT)
         driver = gcs.driver
@@ -248,11 +224,6 @@ class Forgetful:
             headers = {"content-range": f"bytes 0-{len(half) - 1}/*"}
             request = Request(request.method, request.url, {}, headers, (half,), request.raw_query)
         return await self._inner.read(request, ok)
-
-
-def _crc(data: bytes) -> bytes:
-    digest: bytes = google_crc32c.Checksum(data).digest()
-    return digest
 
 
 class TestAttributes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runtime.checksums import value_of
 from runtime.driver import ByteRange, Bytes, ObjectReader
 from runtime.drivers.memory import MemoryDriver
 from runtime.errors import StorageUnavailableError
@@ -47,12 +48,16 @@ class Hollow(MemoryDriver):
 
     cut = 0
 
+    async def head(self, path: str) -> FileInfo:
+        return FileInfo(path, SIZE, "a/b", datetime(2026, 1, 1, tzinfo=UTC), etag="e")
+
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
         start, end = byte_range or ByteRange(0)
-        info = FileInfo(path, SIZE, "a/b", datetime(2026, 1, 1, tzinfo=UTC), etag="e")
+        info = await self.head(path)
         return Endless(info, min(SIZE, SIZE if end is None else end) - start - self.cut)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+        assert checksum == value_of("crc32c", data)
         return f"{path} {upload_id} {number} {len(data)}"
 
     async def complete_multipart(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import multipart
+from runtime.checksums import running
 from runtime.driver import Bytes, Capabilities
 from runtime.drivers.memory import MemoryDriver
 from runtime.errors import (
@@ -63,13 +64,13 @@ class Watched(MemoryDriver):
         await self._step("start")
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await self._step(f"part {number}")
             self.sizes[number] = len(data)
-            return await super().put_part(path, upload_id, number, data)
+            return await super().put_part(path, upload_id, number, data, checksum)
         finally:
             self.in_flight -= 1
 
@@ -168,9 +169,9 @@ async def test_parts_that_arrive_out_of_order_are_put_in_order(
 ) -> None:
     put_part = watched.driver.put_part
 
-    async def slow_when_odd(path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def slow_when_odd(path: str, upload_id: str, number: int, data: Bytes, checksum: str | None) -> str:
         await anyio.sleep(0.01 * (number % 2))
-        return await put_part(path, upload_id, number, data)
+        return await put_part(path, upload_id, number, data, checksum)
 
     monkeypatch.setattr(watched.driver, "put_part", slow_when_odd)
     data = bytes(range(251)) * 40
@@ -213,10 +214,10 @@ async def test_one_part_at_a_time_where_the_service_takes_them_in_order_only(
 class Forgetful(Watched):
     """Keeps no content, so that what memory there is was the upload's."""
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         await anyio.sleep(0.2 if number == 1 else 0.001)  # one slow part must not let others pile up
         assert data
-        return await super().put_part(path, upload_id, number, b"")
+        return await super().put_part(path, upload_id, number, b"", checksum)
 
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
@@ -228,6 +229,7 @@ class Forgetful(Watched):
 async def test_memory_is_bounded_by_part_size_times_concurrency(open_store: StoreFactory, concurrency: int) -> None:
     part = MIB
     store = await open_store(Forgetful, part_size=part, concurrency=concurrency)
+    running("crc32c")  # imports what computes it
     gc.collect()
     tracemalloc.start()
     try:

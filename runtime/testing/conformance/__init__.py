@@ -49,6 +49,7 @@ from runtime.testing.conformance.copying import Copying
 from runtime.testing.conformance.deleting import Deleting
 from runtime.testing.conformance.errors import Errors
 from runtime.testing.conformance.files import Files
+from runtime.testing.conformance.integrity import Integrity
 from runtime.testing.conformance.lifecycle import Lifecycle
 from runtime.testing.conformance.listing import Listing
 from runtime.testing.conformance.options import Options
@@ -75,6 +76,7 @@ class BlobStoreConformance(
     Writing,
     Atomicity,
     Options,
+    Integrity,
     Conditions,
     Updating,
     Files,

@@ -42,10 +42,10 @@ class ServiceFailureError(Exception):
 class FailingParts(Watched):
     """Refuses the second part, as a service that has a fault."""
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         if number == 2:
             raise ServiceFailureError
-        return await super().put_part(path, upload_id, number, data)
+        return await super().put_part(path, upload_id, number, data, checksum)
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return StorageError if isinstance(error, ServiceFailureError) else super().error_type(error)

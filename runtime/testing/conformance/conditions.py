@@ -1,94 +1,23 @@
-"""Checksums and conditions: a write that must not happen leaves everything as it was."""
+"""Conditions of writes: one that must not happen leaves everything as it was."""
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
-import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.errors import AlreadyExistsError, ChecksumMismatchError, NotSupportedError, PreconditionFailedError
+from runtime.errors import AlreadyExistsError, NotSupportedError, PreconditionFailedError
 from runtime.testing.conformance.suite import Suite
-from runtime.testing.conformance.support import async_pieces, in_parallel, paths_of, payload, refused
+from runtime.testing.conformance.support import async_pieces, in_parallel, payload, refused
 from runtime.testing.conformance.watching import part_size
 
 if TYPE_CHECKING:
     from runtime.store import BlobStore
 
-DIGESTS = {
-    "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
-    "md5": lambda data: hashlib.md5(data, usedforsecurity=False).digest(),
-    "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
-    "sha256": lambda data: hashlib.sha256(data).digest(),
-}
-"""What the standard library can compute; other algorithms are tested with a wrong digest only."""
-
-DIGEST_BYTES = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "md5": 16, "sha1": 20, "sha256": 32}
-
-
-def checksum(algorithm: str, data: bytes) -> str:
-    """``algorithm:base64`` of *data*."""
-    return f"{algorithm}:{base64.b64encode(DIGESTS[algorithm](data)).decode()}"
-
-
-def wrong_checksum(algorithm: str) -> str:
-    """A checksum that fits no content of these tests."""
-    return f"{algorithm}:{base64.b64encode(bytes([7]) * DIGEST_BYTES[algorithm]).decode()}"
-
 
 class Conditions(Suite):
-    """``checksum``, ``if_not_exists`` and ``if_match``."""
-
-    # checksums
-
-    async def test_right_checksum_is_accepted(self, store: BlobStore, parts: BlobStore) -> None:
-        data = payload(part_size(parts) + 10)
-        for algorithm in sorted(store.capabilities.checksums & DIGESTS.keys()):
-            info = await store.upload("checked", data[:1000], checksum=checksum(algorithm, data[:1000]))
-            assert info.size == 1000, algorithm
-        for algorithm in sorted(DIGESTS.keys() - store.capabilities.checksums):
-            with refused(f"checksum {algorithm}"):
-                await store.upload("refused", data[:1000], checksum=checksum(algorithm, data[:1000]))
-        assert not await store.exists("refused")
-
-    async def test_wrong_checksum_is_refused_and_the_old_content_stays(self, store: BlobStore) -> None:
-        await store.upload("checked", b"old")
-        for algorithm in sorted(store.capabilities.checksums):
-            with pytest.raises(ChecksumMismatchError):
-                await store.upload("checked", b"damaged on the way", checksum=wrong_checksum(algorithm))
-            with pytest.raises(ChecksumMismatchError):
-                await store.upload("new", b"damaged on the way", checksum=wrong_checksum(algorithm))
-        assert await store.download("checked") == b"old"
-        assert await paths_of(store) == ["checked"]
-
-    async def test_checksum_of_an_upload_in_parts_is_verified_or_refused(
-        self, store: BlobStore, parts: BlobStore
-    ) -> None:
-        data = payload(part_size(parts) + 10)
-        await store.upload("checked", b"old")
-        for algorithm in sorted(store.capabilities.checksums):
-            with pytest.raises((ChecksumMismatchError, NotSupportedError)):
-                await parts.upload("checked", async_pieces(data, 99_991), checksum=wrong_checksum(algorithm))
-            assert await store.download("checked") == b"old", algorithm
-        for algorithm in sorted(store.capabilities.checksums & DIGESTS.keys()):
-            try:
-                await parts.upload("whole", async_pieces(data, 99_991), checksum=checksum(algorithm, data))
-            except NotSupportedError:
-                assert not await store.exists("whole"), f"{algorithm} was refused and written nevertheless"
-            else:
-                assert await store.download("whole") == data, algorithm
-                await store.delete("whole")
-
-    async def test_malformed_checksum_is_refused(self, store: BlobStore) -> None:
-        for value in ("sha256", "sha256:", "sha256:not base64", "sha256:AAAA", "rot13:AAAA", ":AAAA"):
-            with pytest.raises(NotSupportedError):
-                await store.upload("target", b"x", checksum=value)
-        assert not await store.exists("target")
-
-    # conditions
+    """``if_not_exists`` and ``if_match``."""
 
     async def test_if_not_exists_writes_a_new_object_and_spares_an_old_one(self, store: BlobStore) -> None:
         if not store.capabilities.if_not_exists:

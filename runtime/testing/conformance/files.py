@@ -42,12 +42,12 @@ class Counting(Watched):
         self.gets += 1
         return await super().get(path, byte_range)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await anyio.sleep(0.01)
-            return await super().put_part(path, upload_id, number, data)
+            return await super().put_part(path, upload_id, number, data, checksum)
         finally:
             self.in_flight -= 1
 
@@ -305,9 +305,11 @@ class Files(Suite):
         source.write_bytes(payload(3 * size))
 
         class Meanwhile(Watched):
-            async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+            async def put_part(
+                self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None
+            ) -> str:
                 os.utime(source, (1, number))
-                return await super().put_part(path, upload_id, number, data)
+                return await super().put_part(path, upload_id, number, data, checksum)
 
             async def complete_multipart(self, *arguments: object) -> FileInfo:
                 pytest.fail(f"it was written: {arguments}")

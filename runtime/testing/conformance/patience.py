@@ -68,9 +68,9 @@ class Unsteady(Watched):
         self._step("put")
         return await super().put(path, data, options)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         self._step("put_part")
-        return await super().put_part(path, upload_id, number, data)
+        return await super().put_part(path, upload_id, number, data, checksum)
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
         self._step("delete")

@@ -64,6 +64,7 @@ class Watched(Driver):
         super().__init__(inner.backend)
         self.inner = inner
         self.capabilities = inner.capabilities
+        self.own_checksum = inner.own_checksum
         self.bytes_in = 0
         self.bytes_out = 0
         self.closed_readers = 0
@@ -99,8 +100,8 @@ class Watched(Driver):
         self.started.append(upload_id)
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
-        token = await self.inner.put_part(path, upload_id, number, data)
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+        token = await self.inner.put_part(path, upload_id, number, data, checksum)
         self.bytes_in += len(data)
         return token
 

@@ -141,7 +141,7 @@ class ToyDriver(Driver):
         self._uploads[upload] = {}
         return upload
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
         self._uploads[upload_id][number] = bytes(data)
         return str(number)
 
