@@ -23,7 +23,7 @@ from runtime.calls import Calls
 from runtime.driver import Capabilities, DeleteFailure, Driver, ObjectReader
 from runtime.errors import AlreadyExistsError, NotFoundError, NotSupportedError, PreconditionFailedError
 from runtime.merging import merged_page
-from runtime.models import ObjectPage, UploadOptions
+from runtime.models import ObjectPage, UploadOptions, with_checksum
 from runtime.multipart import CLEAN_UP_SECONDS, send, to_the_end
 from runtime.operation import translated
 from runtime.placeholder import (
@@ -68,6 +68,7 @@ class FallbackDriver(Driver):
     def __init__(self, backend: NamedStorageConfig, new: Driver, old: Driver) -> None:
         super().__init__(backend)
         self.new, self.old = new, old
+        self.own_checksum = new.own_checksum
         self._new, self._old = Calls(new, backend), Calls(old, old.backend)
         self._able: tuple[Capabilities, Capabilities, Capabilities] | None = None
         self._conditional: dict[tuple[str, str], tuple[UploadOptions, str | None]] = {}
@@ -206,13 +207,15 @@ class FallbackDriver(Driver):
             self._conditional[path, upload_id] = chosen, held
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
-        return await self._new.put_part(path, upload_id, number, data)
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+        return await self._new.put_part(path, upload_id, number, data, checksum)
 
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
     ) -> FileInfo:
         chosen, _ = self._conditional.get((path, upload_id), (options, None))
+        if options.checksum is not None:
+            chosen = with_checksum(chosen, options.checksum)  # known since the last part
         try:
             info = await self._new.complete_multipart(path, upload_id, parts, size, chosen)
         except Exception as exc:

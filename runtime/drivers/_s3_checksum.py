@@ -1,93 +1,60 @@
-"""The caller's checksum of a whole object, held against its bytes before they become visible.
+"""Checksums as S3's headers have them.
 
-The service is told the checksum too, and checks what arrives. But many compatible servers do not look at it, and
-no service checks a cryptographic hash of an object that is sent in parts; so it is computed here in any case.
+An upload in parts is given the CRC of the whole (``FULL_OBJECT``), so that it can be compared however it was cut.
+What other writers left as a sum of their parts' sums (``COMPOSITE``, with ``-7`` at its end) is no checksum of the
+object's bytes, and is not told.
 
 Source:
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import zlib
-from base64 import b64encode
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from runtime.drivers._s3_errors import ServiceError
-from runtime.errors import ChecksumMismatchError
+from runtime.checksums import COMBINABLE
 
 if TYPE_CHECKING:
-    from runtime.driver import Bytes
+    from collections.abc import Mapping
 
-HEADERS: Final = {
-    "crc32": "x-amz-checksum-crc32",
-    "md5": "content-md5",
-    "sha1": "x-amz-checksum-sha1",
-    "sha256": "x-amz-checksum-sha256",
-}
+_PREFIX: Final = "x-amz-checksum-"
+_KEPT: Final = {name: _PREFIX + name for name in ("crc32c", "crc64nvme", "crc32", "sha256", "sha1")}  # fastest first
+
+HEADERS: Final = {**_KEPT, "md5": "content-md5"}
 """Header in which the service is told the checksum of what one request carries, by algorithm."""
 
-_INLINE: Final = 64 * 1024
+MODE: Final = {"x-amz-checksum-mode": "ENABLED"}
+"""Asks for the checksum in the answer to a GET or HEAD."""
 
 
-class _Hash(Protocol):
-    def update(self, data: Bytes, /) -> Any: ...
-
-    def digest(self) -> bytes: ...
-
-
-class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: Bytes, /) -> None:
-        self._value = zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
-
-
-class Expected:
-    """A checksum to come true.
+def sent(checksum: str | None, allowed: frozenset[str]) -> dict[str, str]:
+    """The header that lets the service verify the body of one request.
 
     Args:
-        checksum: ``algorithm:base64``, of an algorithm in `HEADERS`.
+        checksum: ``algorithm:base64``, or None.
+        allowed: Algorithms that the service has.
     """
-
-    def __init__(self, checksum: str) -> None:
-        self.algorithm, _, self.value = checksum.partition(":")
-        # a checksum that the caller chose is no security measure of ours
-        self._hash: _Hash = (
-            _Crc32() if self.algorithm == "crc32" else hashlib.new(self.algorithm, usedforsecurity=False)
-        )
-        self._next = 1
-        self._early: dict[int, Bytes] = {}
-        self._lock = asyncio.Lock()
-
-    async def add(self, number: int, data: Bytes) -> None:
-        """Take part *number* (from 1); parts are hashed in order, and one that is sent again counts once."""
-        async with self._lock:
-            if number >= self._next:
-                self._early[number] = data
-            while (part := self._early.pop(self._next, None)) is not None:
-                if len(part) > _INLINE:
-                    await asyncio.to_thread(self._hash.update, part)
-                else:
-                    self._hash.update(part)
-                self._next += 1
-
-    def check(self) -> None:
-        """Raise when the parts are not what was announced."""
-        if self._early or b64encode(self._hash.digest()).decode() != self.value:
-            raise ServiceError(
-                None, "BadDigest", f"the content does not have this {self.algorithm}", kind=ChecksumMismatchError
-            )
+    algorithm, _, value = (checksum or "").partition(":")
+    return {HEADERS[algorithm]: value} if algorithm in allowed else {}
 
 
-async def check_whole(checksum: str, data: Bytes) -> None:
-    """Raise when *data* does not have this *checksum*."""
-    expected = Expected(checksum)
-    await expected.add(1, data)
-    expected.check()
+def announced(algorithm: str | None) -> dict[str, str]:
+    """What tells the service, at the begin of an upload in parts, which checksum the whole will have."""
+    if algorithm not in COMBINABLE:
+        return {}
+    return {"x-amz-checksum-algorithm": algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+
+
+def element(checksum: str) -> str:
+    """A part's checksum as the list of parts has it."""
+    algorithm, _, value = checksum.partition(":")
+    return f"<Checksum{algorithm.upper()}>{value}</Checksum{algorithm.upper()}>"
+
+
+def told(headers: Mapping[str, str]) -> str | None:
+    """The checksum of all the bytes of an object, where an answer has one."""
+    if headers.get("x-amz-checksum-type") != "COMPOSITE":
+        for algorithm, name in _KEPT.items():
+            if (value := headers.get(name)) is not None and "-" not in value:
+                return f"{algorithm}:{value}"
+    return None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from runtime.drivers._dates import http_date
+from runtime.drivers._s3_checksum import told
 from runtime.models import made_info
 
 if TYPE_CHECKING:
@@ -95,8 +96,19 @@ def decode_value(value: str) -> str:
         return value
 
 
-def written(path: str, size: int, options: UploadOptions, etag: str | None, version: str | None) -> FileInfo:
-    """What is known of an object that was just written; ``last_modified`` is this machine's time, to the second."""
+def written(
+    path: str, size: int, options: UploadOptions, etag: str | None, version: str | None, *, kept: bool
+) -> FileInfo:
+    """What is known of an object that was just written; ``last_modified`` is this machine's time, to the second.
+
+    Args:
+        path: Where it is.
+        size: Its bytes.
+        options: How it was written.
+        etag: What the service tells.
+        version: What the service tells.
+        kept: Whether the service keeps the checksum that it was told.
+    """
     return made_info(
         path,
         size,
@@ -108,7 +120,7 @@ def written(path: str, size: int, options: UploadOptions, etag: str | None, vers
         content_disposition=options.content_disposition,
         content_encoding=options.content_encoding,
         version=version,
-        checksum=options.checksum,
+        checksum=options.checksum if kept else None,
     )
 
 
@@ -127,4 +139,5 @@ def info_from_headers(path: str, headers: Mapping[str, str]) -> FileInfo:
         content_disposition=headers.get("content-disposition"),
         content_encoding=headers.get("content-encoding"),
         version=headers.get("x-amz-version-id"),
+        checksum=told(headers) if "content-range" not in headers else None,  # of a range it may be that of a part
     )

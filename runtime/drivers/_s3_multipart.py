@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from runtime.drivers._s3_checksum import Expected
+from runtime.drivers import _s3_checksum
 from runtime.drivers._s3_errors import ServiceError, error_fields
 from runtime.drivers._s3_headers import condition_headers, info_from_headers, write_headers, written
 from runtime.errors import PreconditionFailedError
@@ -53,51 +53,57 @@ def field(answer: Answer, name: str) -> str:
     return str(text)
 
 
+def _part(number: int, token: str) -> str:
+    etag, _, checksum = token.partition(" ")
+    told = _s3_checksum.element(checksum) if checksum else ""
+    return f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etag)}&quot;</ETag>{told}</Part>"
+
+
 class Multipart:
     """The multipart calls of one bucket.
 
     Args:
         requests: What sends them.
         encryption: Headers that ask for encryption, on the call that begins an upload.
+        checksum: The algorithm of the checksum that every upload has; None for none.
         tags: Whether the service has object tags.
 
     Attributes:
         copy_part: Bytes of one part of a copy.
     """
 
-    def __init__(self, requests: Requests, encryption: Mapping[str, str], *, tags: bool) -> None:
+    def __init__(self, requests: Requests, encryption: Mapping[str, str], checksum: str | None, *, tags: bool) -> None:
         self._requests = requests
         self._has_tags = tags
         self.copy_part = COPY_PART
         self._encryption = encryption
-        self._expected: dict[str, Expected] = {}
+        self._checksum = frozenset() if checksum is None else frozenset({checksum})
+        self._announced = _s3_checksum.announced(checksum)
 
     async def start(self, path: str, options: UploadOptions) -> str:
         """Begin an upload and give its id."""
-        upload_id = await self._begin(path, {**write_headers(options), **self._encryption})
-        if options.checksum is not None:
-            self._expected[upload_id] = Expected(options.checksum)
-        return upload_id
+        return await self._begin(path, {**write_headers(options), **self._encryption, **self._announced})
 
     async def _begin(self, path: str, headers: Mapping[str, str]) -> str:
         return field(await self._requests.send("POST", path, query=[("uploads", "")], headers=headers), "UploadId")
 
-    async def put(self, path: str, upload_id: str, number: int, data: Bytes) -> str:
-        """Send one part and give its etag."""
-        if (expected := self._expected.get(upload_id)) is not None:
-            await expected.add(number, data)
+    async def put(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None) -> str:
+        """Send one part and give its etag, with its checksum behind a space where it has one."""
         query = [("partNumber", str(number)), ("uploadId", upload_id)]
-        answer = await self._requests.send("PUT", path, query=query, body=data)
-        return answer.headers["etag"].strip('"')
+        headers = _s3_checksum.sent(checksum, self._checksum)
+        answer = await self._requests.send("PUT", path, query=query, headers=headers, body=data)
+        etag = answer.headers["etag"].strip('"')
+        return f"{etag} {checksum}" if headers else etag
 
     async def complete(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
     ) -> FileInfo:
         """Make the object visible when the conditions in *options* hold."""
-        if (expected := self._expected.pop(upload_id, None)) is not None:
-            expected.check()
+        whole = _s3_checksum.sent(options.checksum, self._checksum)
+        if whole:
+            whole["x-amz-checksum-type"] = "FULL_OBJECT"
         try:
-            etag, version = await self._complete(path, upload_id, parts, condition_headers(options))
+            etag, version = await self._complete(path, upload_id, parts, {**condition_headers(options), **whole})
         except ServiceError as exc:
             # The answer to an earlier attempt was lost; when that one worked, the upload is gone and the object here.
             if exc.attempt == 1 or not (exc.status == 404 or exc.kind is PreconditionFailedError):  # noqa: PLR2004
@@ -106,15 +112,12 @@ class Multipart:
             if found.size != size or not (found.etag or "").endswith(f"-{len(parts)}"):
                 raise
             etag, version = found.etag, found.version
-        return written(path, size, options, etag, version)
+        return written(path, size, options, etag, version, kept=bool(whole))
 
     async def _complete(
         self, path: str, upload_id: str, parts: Sequence[str], headers: Mapping[str, str]
     ) -> tuple[str | None, str | None]:
-        listed = "".join(
-            f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etag)}&quot;</ETag></Part>"
-            for number, etag in enumerate(parts, start=1)
-        )
+        listed = "".join(_part(number, token) for number, token in enumerate(parts, start=1))
         body = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{listed}</CompleteMultipartUpload>'
         answer = await self._requests.send(
             "POST",
@@ -127,7 +130,6 @@ class Multipart:
 
     async def abort(self, path: str, upload_id: str) -> None:
         """Throw the parts away."""
-        self._expected.pop(upload_id, None)
         try:
             await self._requests.send("DELETE", path, query=[("uploadId", upload_id)])
         except ServiceError as exc:

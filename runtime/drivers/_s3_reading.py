@@ -11,6 +11,8 @@ from runtime.drivers._wire_reading import Trimmed, WireReader
 from runtime.errors import PreconditionFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.driver import ObjectReader
     from runtime.drivers._s3_requests import Requests
     from runtime.drivers._wire_answer import Answer
@@ -23,9 +25,16 @@ def range_header(wanted: ByteRange) -> str:
     return f"bytes={wanted.start}-{'' if wanted.end is None else wanted.end - 1}"
 
 
-async def open_object(requests: Requests, path: str, wanted: ByteRange | None) -> ObjectReader:
-    """Begin to read an object, or the part of it that is *wanted*."""
-    headers = {} if wanted is None else {"range": range_header(wanted)}
+async def open_object(requests: Requests, path: str, wanted: ByteRange | None, asks: Mapping[str, str]) -> ObjectReader:
+    """Begin to read an object, or the part of it that is *wanted*.
+
+    Args:
+        requests: What sends requests.
+        path: Which object.
+        wanted: What of it; None for all.
+        asks: Headers that ask for its checksum.
+    """
+    headers = asks if wanted is None else {**asks, "range": range_header(wanted)}
     answer = await requests.begin("GET", path, headers=headers)
     try:
         info = info_from_headers(path, answer.headers)

@@ -34,11 +34,11 @@ class R2Driver(S3Driver):
         S3Driver.capabilities,
         delete_if_match=False,
         tags=False,
+        checksums=frozenset({"md5"}),  # Content-MD5; the newer headers have long been refused, see boto3#4392
         max_part_size=5 * 1024 * MIB - 5 * MIB,
         equal_parts=True,
     )
     hides_missing = False  # every token that reads lists too
-    told_checksums = frozenset({"md5"})  # Content-MD5; the newer headers have long been refused, see boto3#4392
 
     def _configured_encryption(self) -> EncryptionConfig | None:
         return None

@@ -16,8 +16,9 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from runtime import checksums
 from runtime.driver import MIB, Capabilities, DeleteFailure, Driver
 from runtime.drivers import (
     _s3_batch,
@@ -77,8 +78,6 @@ class S3Driver(Driver):
         list_multiparts=True,
     )
     repeats = timed = hides_missing = True
-    told_checksums: ClassVar[frozenset[str]] = frozenset(_s3_checksum.HEADERS)
-    """Checksums that the service is told, to check what arrives."""
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
@@ -90,9 +89,18 @@ class S3Driver(Driver):
         self._encryption = self._configured_encryption()
         self._sse = _s3_headers.encryption_headers(self._encryption) if self._encryption else {}
         self._requests = Requests(self._address, settings.region, self._credentials, backend)
-        self._multipart = Multipart(self._requests, self._sse, tags=self.capabilities.tags)
+        self.own_checksum = checksums.own_algorithm(backend, self._best_checksum())
+        if self.own_checksum is not None and self.own_checksum not in self.capabilities.checksums:
+            told = self.capabilities.checksums | {self.own_checksum}
+            self.capabilities = replace(self.capabilities, checksums=told)
+        self._asks = {} if self.own_checksum is None else _s3_checksum.MODE
+        self._multipart = Multipart(self._requests, self._sse, self.own_checksum, tags=self.capabilities.tags)
         self._raw = RawClient(backend, self._address)
         self._batches = True
+
+    def _best_checksum(self) -> str | None:
+        """Compatible servers have broken on checksums that they did not know: boto3#4392."""
+        return "crc32c" if self._settings.endpoint_url is None else None
 
     def _configured_encryption(self) -> EncryptionConfig | None:
         encryption: EncryptionConfig = self.backend.settings.encryption
@@ -109,26 +117,30 @@ class S3Driver(Driver):
         return self._raw
 
     async def head(self, path: str) -> FileInfo:
-        return _s3_headers.info_from_headers(path, (await self._requests.send("HEAD", path)).headers)
+        return _s3_headers.info_from_headers(
+            path, (await self._requests.send("HEAD", path, headers=self._asks)).headers
+        )
 
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
         if byte_range is not None and byte_range.start == byte_range.end:
             return NoBytes(await self.head(path))
         try:
-            return await open_object(self._requests, path, byte_range)
+            return await open_object(self._requests, path, byte_range, self._asks)
         except ServiceError as exc:
             if byte_range is None or not behind_the_end(exc):
                 raise
         return NoBytes(await self.head(path))
 
     async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
-        headers = {} if byte_range is None else {"range": range_header(byte_range)}
+        headers = self._asks if byte_range is None else {"range": range_header(byte_range)}
         try:
             answer = await self._requests.send("GET", path, headers=headers, most=_ENDLESS)
         except ServiceError as exc:
             if byte_range is None or not behind_the_end(exc):
                 raise
             return b""
+        if byte_range is None and (told := _s3_checksum.told(answer.headers)) is not None:
+            checksums.demand(told, await checksums.compute(checksums.algorithm_of(told), answer.body))
         return trimmed(answer, byte_range)
 
     async def list_objects(
@@ -145,22 +157,23 @@ class S3Driver(Driver):
 
     async def put(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
         headers = {**_s3_headers.write_headers(options), **self._sse, **_s3_headers.condition_headers(options)}
+        kept = False
         if options.checksum is not None:
-            await _s3_checksum.check_whole(options.checksum, data)
-            algorithm, _, value = options.checksum.partition(":")
-            if algorithm in self.told_checksums:
-                headers[_s3_checksum.HEADERS[algorithm]] = value
+            told = _s3_checksum.sent(options.checksum, self.capabilities.checksums)
+            kept = bool(told) and not options.checksum.startswith("md5:")
+            headers |= told
         try:
             answer = (await self._requests.send("PUT", path, headers=headers, body=data)).headers
         except ServiceError as exc:
             raise _conditional(exc, options) from exc.__cause__
-        return _s3_headers.written(path, len(data), options, answer.get("etag"), answer.get("x-amz-version-id"))
+        etag, version = answer.get("etag"), answer.get("x-amz-version-id")
+        return _s3_headers.written(path, len(data), options, etag, version, kept=kept)
 
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         return await self._multipart.start(path, options)
 
     async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
-        return await self._multipart.put(path, upload_id, number, data)
+        return await self._multipart.put(path, upload_id, number, data, checksum)
 
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions

@@ -73,7 +73,8 @@ def backend(**settings: Any) -> NamedStorageConfig:
 def test_r2_is_told_of_no_encryption_and_of_no_new_checksum() -> None:
     driver = R2Driver(backend())
     assert driver._sse == {}
-    assert driver.told_checksums == {"md5"}
+    assert driver.own_checksum is None
+    assert driver.capabilities.checksums == {"md5"}
 
 
 def test_r2_signs_for_the_region_auto_and_addresses_the_bucket_in_the_path() -> None:

@@ -21,7 +21,7 @@ from runtime.config import NamedStorageConfig
 from runtime.drivers._s3_errors import ServiceError
 from runtime.drivers._s3_signing import Credentials
 from runtime.drivers.s3 import S3Driver
-from runtime.errors import UnauthenticatedError
+from runtime.errors import ChecksumMismatchError, UnauthenticatedError
 from runtime.models import UploadOptions
 from runtime.store import BlobStore
 
@@ -178,7 +178,7 @@ async def test_a_wrong_checksum_is_refused_at_any_size(server: ServerFactory, na
     async with opened(server(name)) as (_, store, bucket):
         for data in (b"small", b"large" * (2 * MIB)):
             await store.upload("right", data, checksum=checksum(algorithm, data))
-            with pytest.raises(Exception, match="BadDigest"):
+            with pytest.raises(ChecksumMismatchError):
                 await store.upload("wrong", data, checksum=checksum(algorithm, data + b"!"))
             assert not await store.exists("wrong")
         assert "Uploads" not in client(server(name)).list_multipart_uploads(Bucket=bucket)
