@@ -1,10 +1,13 @@
 """The Pulumi program: ``pulumi up -s <stack>``."""
 
-from infra.provision import ProgramError, program
+from infra.policy import enforce
+from infra.provision import for_pulumi, program
 from infra.stack import Stack
-from runtime.errors import ConfigError
+from runtime.errors import StorageError
 
 try:
-    program(Stack.from_pulumi())
-except ConfigError as error:
-    raise ProgramError(error) from error
+    stack = Stack.from_pulumi()
+    enforce(stack)
+    program(stack)
+except StorageError as error:
+    raise for_pulumi(error) from error

@@ -2,12 +2,18 @@
 
 `check` needs no cloud, no credentials and no running emulator. A rule that fails can be exempted in the spec, by
 name, with a reason and until a certain day; an exemption is always shown, and one that has expired fails.
+
+`enforce` is the gate before anything is made: the commands call it, and so does the program (``infra/__main__.py``), so
+that a plain ``pulumi up`` is refused as well.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections import Counter, defaultdict
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -25,10 +31,13 @@ if TYPE_CHECKING:
     from infra.spec import StorageSpec
     from infra.stack import Stack
 
-__all__ = ["PolicyError", "Report", "Status", "Verdict", "check", "enforce", "judge", "record_offline"]
+__all__ = ["PolicyError", "Report", "Status", "Verdict", "check", "enforce", "judge", "lifted", "record_offline"]
 
 COMPONENTS: Final = "tandem:storage:"
 """How the types of our own components begin."""
+
+TOLERATED: Final = "refused on a real cloud: nobody else reaches an emulator of this machine"
+"""Note on what is only told."""
 
 WHOLE_STACK: Final = ""
 """Name of what belongs to no backend: providers, what several backends share."""
@@ -41,6 +50,7 @@ class Status(StrEnum):
     FAILED = "failed"
     EXEMPT = "exempt"
     EMULATED = "emulated"
+    TOLERATED = "tolerated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,8 @@ class Verdict:
     Attributes:
         rule: Id of the rule.
         backend: Name of the backend, or of a place for logs; empty for what belongs to the whole stack.
-        status: ``failed`` also when an exemption has expired; ``emulated`` where an emulator can not keep the rule.
+        status: ``failed`` also when an exemption has expired; ``emulated`` where an emulator can not keep the rule;
+            ``tolerated`` where it is not kept on an emulator in profile dev, which nobody else can reach.
         checks: What was looked at.
         note: The exemption, or why an emulator can not.
     """
@@ -95,7 +106,7 @@ class Report:
         found: dict[str, set[Status]] = defaultdict(set)
         for verdict in self.verdicts:
             found[verdict.rule].add(verdict.status)
-        order = (Status.FAILED, Status.EXEMPT, Status.EMULATED, Status.PASSED)
+        order = (Status.FAILED, Status.EXEMPT, Status.TOLERATED, Status.EMULATED, Status.PASSED)
         return {
             rule.id: next((status.value for status in order if status in found[rule.id]), _absent(rule, self.profile))
             for rule in RULES
@@ -159,16 +170,46 @@ def check(stack: Stack, *, today: dt.date | None = None) -> Report:
 
 
 def enforce(stack: Stack) -> Report:
-    """Refuse a stack that fails a rule; for commands, before they create anything.
+    """Refuse a stack that fails a rule; for commands and for the program, before they create anything.
+
+    A run asks several times: the command, the program in its preview, and again in its `up`. The stack is recorded once
+    for all of them, as long as its configuration and the day stay the same.
 
     Raises:
         PolicyError: with every rule that fails.
         ConfigError: the spec is wrong.
     """
-    report = check(stack)
-    if report.failed:
+    key = _key(stack)
+    if _LATEST.get("key") != key:
+        _LATEST.update(key=key, report=check(stack))
+    report: Report = _LATEST["report"]
+    if report.failed and not _LIFTED.get():
         raise PolicyError(report)
     return report
+
+
+_LATEST: Final[dict[str, Any]] = {}
+"""The stack that was judged last, and its verdict."""
+
+_LIFTED: Final[ContextVar[bool]] = ContextVar("lifted", default=False)
+
+
+@contextmanager
+def lifted() -> Iterator[None]:
+    """Let the program run although rules fail: a stack can always be destroyed."""
+    token = _LIFTED.set(True)
+    try:
+        yield
+    finally:
+        _LIFTED.reset(token)
+
+
+def _key(stack: Stack) -> tuple[str, ...]:
+    from infra.stack import SECRETS_KEY  # noqa: PLC0415 - as above
+
+    config = {key: value for key, value in stack.config.items() if key != SECRETS_KEY}
+    day = dt.datetime.now(dt.UTC).date().isoformat()
+    return stack.name, stack.project, str(stack.root), json.dumps(config, sort_keys=True, default=str), day
 
 
 def record_offline(stack: Stack, spec: StorageSpec) -> Recording:
@@ -205,6 +246,8 @@ def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.da
             if verdict.status is Status.FAILED and key in exemptions:
                 applied.add(key)
                 verdict = _exempted(verdict, exemptions[key], day)
+            if verdict.status is Status.FAILED and here and spec.profile == "dev":
+                verdict = replace(verdict, status=Status.TOLERATED, note=verdict.note or TOLERATED)
             verdicts.append(verdict)
     needless = tuple(f"{rule} on {backend}" for rule, backend in exemptions if (rule, backend) not in applied)
     return Report(stack.name, stack.source, spec.profile, tuple(verdicts), needless)

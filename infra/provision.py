@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from infra.logs import Place
     from infra.spec import StorageSpec
     from infra.stack import Stack
+    from runtime.errors import StorageError
 
 
 SECRETS: Final = "secrets"
@@ -32,6 +33,11 @@ class ProgramError(ConfigError, pulumi.RunError):
 
     def __init__(self, error: ConfigError) -> None:
         super().__init__(error.message, source=error.source, problems=error.problems, hint=error.hint)
+
+
+def for_pulumi(error: StorageError) -> pulumi.RunError:
+    """An error of ours as one whose message Pulumi prints alone."""
+    return ProgramError(error) if isinstance(error, ConfigError) else pulumi.RunError(str(error))
 
 
 def program(stack: Stack) -> None:

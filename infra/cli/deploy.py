@@ -35,16 +35,21 @@ def preview(
     as_json: Json = False,
     cwd: Root = None,
 ) -> None:
-    """Show what `up` would do, to the cloud and to the contract. Nothing is created, changed or written."""
+    """Show what `up` would do, to the cloud and to the contract. Nothing is created, changed or written.
+
+    A security rule that fails, or an exemption that has expired, is an error here as in `up`.
+    """
     from infra.apps import refuse_unmet
     from infra.cli import output
+    from infra.cli.gate import gate
     from infra.pending import pending
 
-    selected = _checked(read_stack(stack, cwd))
+    selected = read_stack(stack, cwd)
+    policy = gate(selected, as_json=as_json)
     refuse_unmet(selected, app or ())
     plan, found = _engine(engine, selected).preview(selected), pending(selected)
     if as_json:
-        typer.echo(json.dumps(_report(selected, plan, found), indent=2))
+        typer.echo(json.dumps(_report(selected, plan, found) | {"policy": policy.document()}, indent=2))
         return
     for step in output.changes(plan.steps):
         output.out.print(output.step_line(step))
@@ -69,12 +74,16 @@ def up(
     applications that run with the contract of before (another driver, bucket, region or prefix, a backend or a
     grant that is gone) is refused without --accept-breaking. What an application given by --app still requires is
     refused in any case.
+    What fails a security rule (`tandem check`) is refused before anything is started; only emulators in profile
+    dev get what would be refused elsewhere.
     """
     from infra.apps import refuse_unmet
     from infra.cli import output
+    from infra.cli.gate import gate
     from infra.pending import pending, refuse_breaking
 
-    selected = _checked(read_stack(stack, cwd))
+    selected = read_stack(stack, cwd)
+    policy = gate(selected, as_json=as_json)
     refuse_unmet(selected, app or ())
     quiet = as_json
     _start_emulators(selected, quiet=quiet)
@@ -89,7 +98,8 @@ def up(
     result = runner.up(selected, on_step=None if quiet else _progress())
     proofs = _proofs(selected) if prove else []
     if as_json:
-        typer.echo(json.dumps(_report(selected, result, found, proofs), indent=2))
+        report = _report(selected, result, found, proofs) | {"policy": policy.document()}
+        typer.echo(json.dumps(report, indent=2))
     else:
         _print_result(selected, result, proofs)
     if not all(proof.ok for proof in proofs):
@@ -117,14 +127,6 @@ def destroy(
     output.out.print(f"[bold]{selected.name}[/]: {output.summary(result.steps)}")
     if _lives_on_emulators(selected):
         output.out.print(f"Its emulators still run; stop them with: tandem emulators down -s {selected.name}")
-
-
-def _checked(stack: Stack) -> Stack:
-    """The stack, once its whole spec is known to be right; nothing has been started or written before."""
-    from infra.spec import load_spec
-
-    load_spec(stack)
-    return stack
 
 
 def _lives_on_emulators(stack: Stack) -> bool:

@@ -12,6 +12,7 @@ import asyncio
 import os
 import secrets
 import shutil
+from contextlib import nullcontext
 from threading import Thread
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +23,7 @@ from pulumi import automation
 from pulumi.automation import errors
 from pulumi.runtime import settings
 
-from infra import private
+from infra import policy, private
 from infra.endpoints import state_directory
 from infra.engine import Result, plugins
 from infra.engine.events import Recorder
@@ -121,7 +122,7 @@ class PulumiEngine:
     def _run(self, stack: Stack, verb: str, on_step: Callable[[Step], None] | None, *, create: bool) -> Result:
         started = perf_counter()
         recorder = Recorder(on_step, deleting=verb == "destroy")
-        program = _Program(stack, self._program or program_of(stack), writes=verb == "up")
+        program = _Program(stack, self._program or program_of(stack), verb)
         outputs: Mapping[str, Any] = {}
         unheld: Mapping[str, tuple[str, ...]] = {}
         try:
@@ -145,12 +146,12 @@ class PulumiEngine:
 class _Program:
     """The program as the SDK's language server calls it; remembers what it raised, which the CLI only prints."""
 
-    def __init__(self, stack: Stack, program: Callable[[], Any], *, writes: bool) -> None:
+    def __init__(self, stack: Stack, program: Callable[[], Any], verb: str) -> None:
         self.raised: BaseException | None = None
         self.__name__ = "program"  # for the SDK's repr
         self._stack = stack
         self._program = program
-        self._writes = writes
+        self._verb = verb
         self._loops: list[asyncio.AbstractEventLoop] = []
 
     def close(self) -> None:
@@ -167,10 +168,11 @@ class _Program:
     def __call__(self) -> Any:
         self._loops.append(asyncio.get_running_loop())
         settings.SETTINGS.root_directory = str(self._stack.root)  # the language server sets none
-        if not self._writes:  # a destroy runs the program for its providers' sake; nothing may be emitted then
+        if self._verb != "up":  # a destroy runs the program for its providers' sake; nothing may be emitted then
             settings.SETTINGS.dry_run = True
         try:
-            return self._program()
+            with policy.lifted() if self._verb == "destroy" else nullcontext():
+                return self._program()
         except pulumi.RunError as error:
             self.raised = error.__cause__ if isinstance(error.__cause__, StorageError) else error
             raise
@@ -203,7 +205,8 @@ def _drain(loop: asyncio.AbstractEventLoop) -> None:
     """Let every task of a loop that nobody runs any more end, and close it."""
     tasks = asyncio.all_tasks(loop)
     _cancel_all(loop)
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    if tasks:  # of nothing, gather asks for the thread's own loop, and there is none
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
     loop.close()
 
 

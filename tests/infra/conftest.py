@@ -45,7 +45,7 @@ def make_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStack:
     def make(backends: str | Mapping[str, Any], *, name: str = "test", **keys: Any) -> Stack:
         found = yaml.safe_load(backends) if isinstance(backends, str) else backends
         spec = {"profile": keys.pop("profile", "standard"), "backends": found}
-        spec |= {key: keys.pop(key) for key in ("tags", "service", "kv", "logging") if key in keys}
+        spec |= {key: keys.pop(key) for key in ("tags", "service", "kv", "logging", "exemptions") if key in keys}
         config = {"aws:region": "eu-west-1", "tandem:accounts": ACCOUNTS, "tandem:storage": spec} | keys
         (tmp_path / "stacks").mkdir(exist_ok=True)
         (tmp_path / "Pulumi.yaml").write_text("name: tandem\nstackConfigDir: stacks\n")

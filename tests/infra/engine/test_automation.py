@@ -20,6 +20,7 @@ from infra.endpoints import endpoints, state_directory
 from infra.engine import Action, Result, plugins
 from infra.engine.automation import PulumiEngine
 from infra.engine.embedded import EmbeddedEngine
+from infra.policy import PolicyError
 from infra.stack import Stack
 from runtime.errors import ConfigError, StorageError, StorageUnavailableError
 
@@ -278,3 +279,35 @@ def test_plugins_have_the_versions_of_the_sdks(tmp_path: Path) -> None:
     assert os.access(executable, os.X_OK)
     assert not stale.exists()
     assert plugins.install(tmp_path) == installed
+
+
+GUARDED = """
+config:
+  aws:region: eu-west-1
+  tandem:emulators: {aws: ministack}
+  tandem:storage:
+    profile: standard
+    exemptions: [{rule: AWS-14, backend: photos, reason: "the account's trail logs it", expires: "2999-12-31"}]
+    backends:
+      photos: {driver: s3, logging: false}
+"""
+
+
+def test_the_real_engine_is_refused_too_before_anything_is_registered(dev: Project) -> None:
+    engine = PulumiEngine()
+    dev.stack.file.write_text(GUARDED.replace("2999", "1999"))
+    for run in (engine.preview, engine.up):
+        with pytest.raises(PolicyError, match=r"AWS-14 photos: the exemption expired on 1999-12-31"):
+            run(dev.stack)
+        assert engine.result
+        assert {step.type for step in engine.result.steps} <= {"pulumi:pulumi:Stack"}
+    assert s3(dev).list_buckets()["Buckets"] == []
+
+    dev.stack.file.write_text(GUARDED)
+    engine.up(dev.stack)
+    assert len(s3(dev).list_buckets()["Buckets"]) == 1
+
+    dev.stack.file.write_text(GUARDED.replace("2999", "1999"))
+    with pytest.raises(StorageError, match="protect") as raised:  # by its resource, and not by a rule
+        engine.destroy(dev.stack)
+    assert not isinstance(raised.value, PolicyError)
