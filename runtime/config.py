@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -46,7 +45,17 @@ from runtime.fields import (
 )
 from runtime.interpolation import REFERENCE, REFERENCE_FORMS
 from runtime.schema import described_schema
-from runtime.validation import Wrong, ambiguous_names, did_you_mean, dotted, found_keys, inside, looks_secret, rejection
+from runtime.validation import (
+    Wrong,
+    ambiguous_names,
+    did_you_mean,
+    dotted,
+    dump_yaml,
+    found_keys,
+    inside,
+    looks_secret,
+    rejection,
+)
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
@@ -830,7 +839,7 @@ class StorageDocument(Model):
     def to_yaml(self) -> str:
         """`to_dict` as a file. The same configuration always gives the same bytes."""
         header = f"# generated from stack {self.stack} — do not edit\n" if self.stack else "# generated — do not edit\n"
-        return header + yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=120)
+        return header + dump_yaml(self.to_dict())
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
@@ -34,10 +35,10 @@ _URL_WITH_MORE = re.compile(r"\w+://.*[@?]")
 """A URL that may hold a password or a signature."""
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _Strict:
     """YAML without the one thing that loses data silently: a key given twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[object, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -50,7 +51,23 @@ class _StrictLoader(yaml.SafeLoader):
                     None, None, f"{key!r} is given twice (first on line {seen[key]})", key_node.start_mark
                 )
             seen[key] = key_node.start_mark.line + 1
-        return super().construct_mapping(node, deep)
+        return yaml.SafeLoader.construct_mapping(self, node, deep)
+
+
+class _StrictLoader(_Strict, yaml.SafeLoader):
+    """In Python: its messages are the better ones."""
+
+
+class _QuickLoader(_Strict, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # where libyaml is
+    """In C, where PyYAML has it: ten times as fast."""
+
+
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def dump_yaml(document: Any) -> str:
+    """*document* as YAML, keys in their order; the same document always gives the same bytes."""
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -60,8 +77,10 @@ def parse_yaml(text: str, source: str) -> Any:
         text: YAML or JSON.
         source: What the reader calls this document, for the message.
     """
+    with suppress(yaml.YAMLError, RecursionError):  # what is wrong is said below
+        return yaml.load(text, Loader=_QuickLoader)  # noqa: S506 - derived from SafeLoader
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derived from SafeLoader
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - as above
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""

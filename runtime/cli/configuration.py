@@ -29,10 +29,10 @@ def show(*, as_json: Json = False, config: ConfigFile = None, stack: StackName =
             {"source": loaded.source, "stack": loaded.stack, "origins": dict(loaded.origins), "storage": storage}
         )
         return
-    import yaml  # noqa: PLC0415 - keeps it out of `tandem --help`
+    from runtime.validation import dump_yaml  # noqa: PLC0415 - keeps YAML out of `tandem --help`
 
     say(f"# read from {loaded.source}")
-    say(yaml.safe_dump({"storage": storage}, sort_keys=False, allow_unicode=True, width=120).rstrip())
+    say(dump_yaml({"storage": storage}).rstrip())
     if loaded.origins:
         say("# values from elsewhere")
     for path, origin in sorted(loaded.origins.items()):
