@@ -9,6 +9,7 @@ misspelt one is an error here and not something that Cloudflare never hears of.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import quote
@@ -231,7 +232,12 @@ class Provider(pulumi.ProviderResource):
 
 
 def _plugin() -> pulumi.ResourceOptions:
-    return pulumi.ResourceOptions(version=version("pulumi-cloudflare"))
+    return pulumi.ResourceOptions(version=_version())
+
+
+@cache
+def _version() -> str:
+    return version("pulumi-cloudflare")  # reads a file of the installation
 
 
 def _wire(value: Any) -> Any:

@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import logs
+from infra.garbage import no_collections
 from infra.rules import RULES
 from infra.rules.common import Check, Resources, Rule
 from runtime.errors import StorageError
@@ -166,7 +167,8 @@ def check(stack: Stack, *, today: dt.date | None = None) -> Report:
     from infra.spec import load_spec  # noqa: PLC0415 - the spec itself knows of the rules
 
     spec = load_spec(stack)
-    return judge(record_offline(stack, spec), stack, spec, today=today)
+    with no_collections():
+        return judge(record_offline(stack, spec), stack, spec, today=today)
 
 
 def enforce(stack: Stack) -> Report:
@@ -215,8 +217,8 @@ def _key(stack: Stack) -> tuple[str, ...]:
 def record_offline(stack: Stack, spec: StorageSpec) -> Recording:
     """What the program registers in a preview; emulators are taken as running, nobody is asked."""
     from infra.endpoints import placeholders  # noqa: PLC0415 - as above
+    from infra.offline import record  # noqa: PLC0415 - Pulumi
     from infra.provision import register  # noqa: PLC0415 - Pulumi
-    from infra.recording import record  # noqa: PLC0415 - Pulumi
     from infra.spec import context_of  # noqa: PLC0415 - as above
 
     context = replace(context_of(stack, spec), endpoints=placeholders(stack))
@@ -224,7 +226,7 @@ def record_offline(stack: Stack, spec: StorageSpec) -> Recording:
     def program(_: Stack) -> None:
         register(spec, context)
 
-    return record(program, stack, preview=True)
+    return record(program, stack)
 
 
 def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.date | None = None) -> Report:

@@ -7,10 +7,8 @@ created, no cloud and no emulator is asked.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -20,8 +18,10 @@ from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks, rpc, settings, stack
 from pulumi.runtime.proto import resource_pb2
 
+from infra.garbage import no_collections
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from infra.stack import Stack
 
@@ -104,27 +104,11 @@ def record(
         create: Called for every resource that would be made; gives its outputs, or raises as a cloud would.
     """
     # a thread and a context of its own: Pulumi keeps its settings, its stack and its event loop in them
-    with ThreadPoolExecutor(1) as pool, _no_collections():
-        return pool.submit(Context().run, _run, program, selected, _Monitor(preview, create), preview).result()
+    with ThreadPoolExecutor(1) as pool, no_collections():
+        return pool.submit(Context().run, _run, program, selected, Monitor(preview, create), preview).result()
 
 
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Let garbage wait for the end of the block.
-
-    What a program registers lives as long as it runs, and looking through all of it again and again took half of the
-    time: 1000 backends were recorded in 63 s, and are in 30 s (on a machine with other work).
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def _run(program: Callable[[Stack], None], selected: Stack, monitor: _Monitor, preview: bool) -> Recording:
+def _run(program: Callable[[Stack], None], selected: Stack, monitor: Monitor, preview: bool) -> Recording:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     # an output that nobody waits for because the program failed: the error itself is raised
@@ -136,23 +120,27 @@ def _run(program: Callable[[Stack], None], selected: Stack, monitor: _Monitor, p
         monitor.recording.outputs = dict(root.outputs) if isinstance(root, stack.Stack) else {}
 
     try:
-        settings.configure(
-            settings.Settings(
-                project=selected.project,
-                stack=selected.name,
-                monitor=monitor,
-                engine=mocks.MockEngine(log),
-                dry_run=preview,
-                root_directory=str(selected.root),
-            )
-        )
+        settings.configure(settings_of(selected, monitor, preview=preview))
         loop.run_until_complete(stack.run_in_stack(body))
         return monitor.recording
     finally:
-        _end(loop)
+        end(loop)
 
 
-def _end(loop: asyncio.AbstractEventLoop) -> None:
+def settings_of(selected: Stack, monitor: mocks.MockMonitor, *, preview: bool) -> settings.Settings:
+    """What Pulumi has to know of a run without an engine."""
+    return settings.Settings(
+        project=selected.project,
+        stack=selected.name,
+        monitor=monitor,
+        engine=mocks.MockEngine(log),
+        dry_run=preview,
+        root_directory=str(selected.root),
+    )
+
+
+def end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what still waits, and close the loop of this thread."""
     loop.run_until_complete(loop.shutdown_default_executor())
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
@@ -170,21 +158,26 @@ class _Mocks(mocks.Mocks):
         raise NotImplementedError(args.typ)  # the monitor answers itself
 
 
-class _Monitor(mocks.MockMonitor):
+class Monitor(mocks.MockMonitor):
+    """What the program takes for the engine: keeps what is registered, and knows nothing that only a cloud knows."""
+
     def __init__(self, preview: bool, create: Callable[[Record], Mapping[str, Any]] | None) -> None:
         super().__init__(_Mocks())
         self.preview, self.create, self.recording = preview, create, Recording()
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - Pulumi's protocol
+        """Keep what the program makes."""
         if request.type == "pulumi:pulumi:Stack":
             return super().RegisterResource(request)  # type: ignore[no-untyped-call] # Pulumi's own
         return self._answer(request, request.object, "")
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802 - Pulumi's protocol
+        """Unknown: only the cloud could answer."""
         del request
-        return resource_pb2.ResourceInvokeResponse(unknown=True)  # what only the cloud knows
+        return resource_pb2.ResourceInvokeResponse(unknown=True)
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802 - Pulumi's protocol
+        """Keep what the program only reads."""
         answer = self._answer(request, request.properties, request.id)
         return resource_pb2.ReadResourceResponse(urn=answer.urn, properties=answer.object)
 
@@ -194,7 +187,7 @@ class _Monitor(mocks.MockMonitor):
             type=request.type,
             name=request.name,
             urn=urn,
-            inputs=_plain(MessageToDict(properties)),
+            inputs=plain(MessageToDict(properties)),
             parent=request.parent,
             provider=request.provider,
             protect=not adopted and request.protect,
@@ -218,14 +211,14 @@ class _Monitor(mocks.MockMonitor):
         return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=state)
 
 
-def _plain(value: Any) -> Any:
-    """A property as a person would write it: whole numbers whole, secrets hidden, unknown values None."""
+def plain(value: Any) -> Any:
+    """A property as a person would write it: whole numbers whole, text without its enumeration, secrets hidden."""
     if isinstance(value, dict):
         if value.get(_STANDS_FOR) == _A_SECRET:
             return SECRET
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if value == rpc.UNKNOWN:
-        return UNKNOWN
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return UNKNOWN if value == rpc.UNKNOWN else str.__str__(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -68,10 +69,16 @@ class Resources:
     records: Sequence[Record]
     kinds: Mapping[tuple[str, Any], int] = field(repr=False)
     logs: bool = False
+    _by_type: dict[str, list[Record]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Sort the resources by type once: there are sixty rules."""
+        for record in self.records:
+            self._by_type.setdefault(record.type, []).append(record)
 
     def of(self, *types: str) -> list[Record]:
         """Its resources of these types, also those that were there before."""
-        return [record for record in self.records if record.type in types]
+        return [record for kind in types for record in self._by_type.get(kind, ())]
 
     def made(self, *types: str) -> list[Record]:
         """Its resources of these types that the program makes; what is adopted is somebody else's."""
@@ -163,12 +170,17 @@ def value(properties: Mapping[str, Any], path: str) -> Any:
     'a'
     """
     node: Any = properties
-    for key, index in _STEP.findall(path):
+    for key, index in _steps(path):
         if index:
             node = node[int(index)] if isinstance(node, list) and int(index) < len(node) else None
         else:
             node = node.get(key) if isinstance(node, dict) or hasattr(node, "get") else None
     return node
+
+
+@cache
+def _steps(path: str) -> list[tuple[str, str]]:
+    return _STEP.findall(path)
 
 
 def items(record: Record, path: str) -> Iterator[tuple[str, Any]]:
