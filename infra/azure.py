@@ -292,7 +292,8 @@ class Bucket(pulumi.ComponentResource):
         return {"account_name": self._home.account, "resource_group_name": self._home.group}
 
     def _options(self, after: Sequence[pulumi.Resource] = (), *, protect: bool = False) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=[*self.resources[-1:], *after], protect=protect)
+        after = [*self.resources[-1:], *after]
+        return pulumi.ResourceOptions(parent=self, depends_on=after, protect=protect, retain_on_delete=protect or None)
 
 
 def provision(spec: Spec, context: Context) -> Bucket:

@@ -259,7 +259,7 @@ class BackendSpec(Model):
             versioning = defaults["versioning"] = profile != "dev"
         if managed and "lifecycle" not in self.cannot:
             defaults["lifecycle"] = _lifecycle(self.lifecycle or Lifecycle(), versioning=bool(versioning))
-        if managed and self.force_destroy is None:
+        if managed and self.force_destroy is None and "force_destroy" not in self.cannot:
             defaults["force_destroy"] = profile == "dev" and self.take_over is None
         return self.model_copy(update=defaults)
 

@@ -266,7 +266,7 @@ class Bucket(pulumi.ComponentResource):
     ) -> pulumi.ResourceOptions:
         before = [*self.resources[-1:], *after]
         return pulumi.ResourceOptions(
-            parent=self, depends_on=before, protect=protect, retain_on_delete=retain_on_delete
+            parent=self, depends_on=before, protect=protect, retain_on_delete=retain_on_delete or protect or None
         )
 
 

@@ -47,6 +47,7 @@ class Spec(BackendSpec):
     cannot = {  # noqa: RUF012 - a ClassVar of the base
         "versioning": "R2 keeps no versions",
         "tags": "R2 has no tags",
+        "force_destroy": "Cloudflare has no call that empties a bucket; `tandem purge` does",
     }
     identities = identity_r2.KINDS
 
@@ -133,7 +134,8 @@ class Bucket(pulumi.ComponentResource):
         self.resources.append(cloudflare.Resource(f"{self._name}-{role}", args, self._options(protect=protect)))
 
     def _options(self, *, protect: bool = False) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
+        after, keep = self.resources[-1:], protect or None
+        return pulumi.ResourceOptions(parent=self, depends_on=after, protect=protect, retain_on_delete=keep)
 
 
 def provision(spec: Spec, context: Context) -> Bucket:

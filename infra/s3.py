@@ -236,7 +236,8 @@ class Bucket(pulumi.ComponentResource):
         self.resources.append(kind(name, bucket=self._name, region=self._home.region, **settings, opts=options))
 
     def _options(self, after: Sequence[pulumi.Resource] = (), *, protect: bool = False) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=[*self.resources[-1:], *after], protect=protect)
+        after = [*self.resources[-1:], *after]
+        return pulumi.ResourceOptions(parent=self, depends_on=after, protect=protect, retain_on_delete=protect or None)
 
 
 def provision(spec: Spec, context: Context) -> Bucket:

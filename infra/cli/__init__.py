@@ -14,6 +14,7 @@ from infra.cli.deploy import destroy, preview, up
 from infra.cli.drift import drift
 from infra.cli.emulators import emulators
 from infra.cli.env import env
+from infra.cli.purging import purge
 
 if TYPE_CHECKING:
     import typer
@@ -23,6 +24,6 @@ PANEL = "Infrastructure"
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this package to *app*."""
-    for command in (check, preview, up, drift, destroy, env):
+    for command in (check, preview, up, drift, destroy, purge, env):
         app.command(rich_help_panel=PANEL)(command)
     app.add_typer(emulators, name="emulators", rich_help_panel=PANEL)

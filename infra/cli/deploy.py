@@ -114,9 +114,12 @@ def destroy(
     Protected resources and buckets that hold objects are refused, with what to do about it.
     """
     from infra.cli import output
+    from infra.cli.purging import refuse_full
     from infra.emit import contract_path
 
     selected = read_stack(stack, cwd)
+    for remark in refuse_full(selected):
+        output.err.print(remark, style="dim")
     if not yes:
         _ask(f"Delete everything that stack {selected.name!r} made?")
     result = _engine(engine, selected).destroy(selected, on_step=None if as_json else _progress())

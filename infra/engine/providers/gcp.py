@@ -131,7 +131,7 @@ class Bucket(Handler[Gcs]):
             if not state.get("forceDestroy"):
                 raise StorageError(
                     f"bucket {resource_id!r} still holds objects, so it was not deleted",
-                    hint="delete its objects first (`tandem rm`), or set force_destroy, run up, and try again",
+                    hint="empty it with `tandem purge`, or set force_destroy, run up, and try again",
                 )
             self.cloud.ask("DELETE", _path(resource_id, name), params={"generation": generation})
         self.cloud.ask("DELETE", _path(resource_id))

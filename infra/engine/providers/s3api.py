@@ -144,7 +144,7 @@ def delete_bucket(s3: Any, name: str, *, force: bool) -> None:
             raise
         raise StorageError(
             f"bucket {name!r} still holds objects, so it was not deleted",
-            hint="delete its objects first (`tandem rm`), or set force_destroy in the program, run up, and try again",
+            hint="empty it with `tandem purge`, or set force_destroy in the program, run up, and try again",
         ) from exc
 
 
