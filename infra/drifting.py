@@ -92,7 +92,7 @@ def outputs(stack: Stack) -> Mapping[str, Any]:
     if not stack.emulators:
         return PulumiEngine().outputs(stack)
     state = StateFile(stack)
-    if state.path.is_file() or not (state_directory(stack) / "pulumi").is_dir():
+    if state.contents.outputs or not (state_directory(stack) / "pulumi").is_dir():
         return state.contents.outputs
     return PulumiEngine().outputs(stack)
 

@@ -205,41 +205,31 @@ async def drift_of(store: BlobStore, repair: str, *, write: bool) -> list[Findin
 
 def unreachable(backend: NamedStorageConfig, error: StorageError, repair: str) -> Finding:
     """That an application can not use a backend, as its own identity was answered."""
-    keys = [key for key in _BLAMED.get(_kind(error), ()) if getattr(backend.settings, key, None) is not None]
-    place = f"backends.{backend.name}" + (f".{backend.driver}.{keys[0]}" if keys else "")
-    expected = getattr(backend.settings, keys[0]) if keys and keys[0] in _PLACES else "reachable"
-    fix = _FIXES.get(_kind(error)) or error.hint or "look at the backend's settings and at the service"
-    return Finding(
-        backend.name,
-        place,
-        str(expected),
-        f"{type(error).__name__}: {error.message}",
-        Drift.BREAKING,
-        repair if fix == _UP else fix,
-    )
+    kind = next((kind for kind in _ANSWERS if isinstance(error, kind)), StorageError)
+    keys, advice = _ANSWERS.get(kind, ((), "look at the backend's settings and at the service"))
+    key = next((key for key in keys if getattr(backend.settings, key, None) is not None), None)
+    path = f"backends.{backend.name}" + (f".{backend.driver}.{key}" if key else "")
+    expected = str(getattr(backend.settings, key)) if key in _PLACES else "reachable"
+    knows = type(error) is not kind or kind is StorageUnavailableError  # what is not installed, what makes a directory
+    fix = error.hint if error.hint and knows else advice.format(repair=repair)
+    return Finding(backend.name, path, expected, f"{type(error).__name__}: {error.message}", Drift.BREAKING, fix)
 
 
-_UP: Final = "up"
 _PLACES: Final = frozenset({"bucket", "container", "region", "root_dir"})
-_BLAMED: Final[Mapping[type[StorageError], tuple[str, ...]]] = {
-    ConfigError: ("region",),
-    NotFoundError: ("bucket", "container", "root_dir"),
-    UnauthenticatedError: ("access_key", "account_key", "sas_token", "credentials_path"),
-    StorageUnavailableError: ("endpoint_url",),
+"""Keys whose values can be shown."""
+
+_ANSWERS: Final[Mapping[type[StorageError], tuple[tuple[str, ...], str]]] = {
+    NotFoundError: (("bucket", "container", "root_dir"), "{repair}"),
+    UnauthenticatedError: (
+        ("access_key", "account_key", "sas_token", "credentials_path"),
+        "the credentials are not accepted (revoked, expired or wrong): give the application new ones",
+    ),
+    PermissionDeniedError: ((), "give the application's identity access: `grants` of this backend in the stack"),
+    StorageUnavailableError: (("endpoint_url",), "look at the address and the network"),
+    ConfigError: (("region",), "{repair}, or look at the backend's settings"),
 }
-"""The keys of a driver's settings that each kind of error is about; the first that is set is named."""
-
-_FIXES: Final[Mapping[type[StorageError], str]] = {
-    NotFoundError: _UP,
-    ConfigError: _UP,
-    UnauthenticatedError: "the credentials are not accepted (revoked, expired or wrong): give the application new ones",
-    PermissionDeniedError: "give the application's identity access: `grants` of this backend in the stack",
-    StorageUnavailableError: "look at the address and the network, or at what is not installed",
-}
-
-
-def _kind(error: StorageError) -> type[StorageError]:
-    return next((kind for kind in _FIXES if type(error) is kind), type(error))
+"""By the kind of an answer: the keys of a driver's settings that it is about, of which the first that is set is named,
+and what to do."""
 
 
 async def round_trip(store: BlobStore, repair: str) -> list[Finding]:
@@ -309,7 +299,10 @@ _REFUSED: Final = 300
 def _send(request: PresignedRequest, body: bytes | None) -> tuple[int, bytes]:
     if not request.url.startswith(("http://", "https://")):
         raise ConnectionError("the presigned URL is not an HTTP URL")
-    plain = urllib.request.Request(request.url, body, dict(request.headers), method=request.method)  # noqa: S310 - checked
+    headers = dict(request.headers)
+    if body is not None:
+        headers.setdefault("Content-Type", "application/octet-stream")  # else urllib says that it is a form
+    plain = urllib.request.Request(request.url, body, headers, method=request.method)  # noqa: S310 - checked
     try:
         with urllib.request.urlopen(plain, timeout=FETCH_SECONDS) as response:  # noqa: S310 - checked above
             return response.status, response.read()

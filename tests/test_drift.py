@@ -440,6 +440,7 @@ CASES = {
         L,
         "backends.avatars.s3.region",
         Drift.BREAKING,
+        fix=f"{UP}, or look at the backend's settings",
     ),
     "bucket changed in the contract": Case(
         regenerated("avatars", bucket="somebody-elses"), L, "backends.avatars.s3.bucket", Drift.BREAKING
