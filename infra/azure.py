@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import pulumi
 from pulumi_azure_native import Provider, authorization, monitor, resources, storage
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from infra import adoption, azure_logs, azure_rm, identity_azure, logs, naming
 from infra import azure_settings as settings
 from infra.backend import BackendSpec
-from infra.fields import Days, Unique
+from infra.fields import Days, Duration, Unique
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageAzureConfig
 from runtime.errors import Problem
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from infra.endpoints import Endpoint
 
 _OF_A_NEW_ACCOUNT: Final = frozenset({
-    "cors", "encryption", "ips", "key_identity", "lifecycle", "network", "public", "sku", "soft_delete", "tags",
-    "versioning",
+    "change_feed", "cors", "encryption", "infrastructure_encryption", "ips", "key_identity", "lifecycle", "network",
+    "public", "sas_max_age", "sku", "soft_delete", "tags", "versioning",
 })  # fmt: skip
 
 
@@ -40,6 +40,9 @@ class Spec(BackendSpec):
         resource_group: A resource group that exists; the program makes one when it is left out.
         sku: Redundancy of the account.
         soft_delete: How long deleted blobs and containers can be restored, 1d to 365d.
+        infrastructure_encryption: Whether everything is encrypted twice; a new account only can get it.
+        change_feed: How long it is written down what changed; 0s for not at all.
+        sas_max_age: Age of signatures beyond which Azure notices, in its log.
         key_identity: Resource id of the user-assigned identity that the vault of ``kms_key_id`` lets in.
         existing: ``<account>/<container>`` that is there already.
         take_over: ``<account>/<container>`` that becomes the stack's, with the whole account.
@@ -59,6 +62,9 @@ class Spec(BackendSpec):
     resource_group: str | None = Field(default=None, pattern=r"^[\w().-]{0,89}[\w()-]$")
     sku: Literal["Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS"] | None = None
     soft_delete: Days = timedelta(days=7)
+    infrastructure_encryption: StrictBool | None = None
+    change_feed: Duration | None = None
+    sas_max_age: Days = timedelta(days=7)
     key_identity: str | None = Field(default=None, pattern=azure_rm.IDENTITY)
     existing: Annotated[str, AfterValidator(azure_rm.existing)] | None = None
     take_over: Annotated[str, AfterValidator(azure_rm.existing)] | None = None
@@ -74,6 +80,8 @@ class Spec(BackendSpec):
             yield Problem("force_destroy", found, "leave it out; outside dev the container is protected")
         if self.soft_delete > timedelta(days=365):
             yield Problem("soft_delete", f"found {self.soft_delete.days}d", "1d to 365d")
+        if self.change_feed and self.change_feed % timedelta(days=1):
+            yield Problem("change_feed", "found what is no whole number of days", "0s, or whole days: 90d")
         abort = self.lifecycle.abort_multipart_after if self.lifecycle else None
         if abort not in {None, timedelta(days=7)}:
             yield Problem("lifecycle.abort_multipart_after", "Azure drops unfinished uploads after a week", "7d")
@@ -81,6 +89,21 @@ class Spec(BackendSpec):
         if by_id and not context.emulated("azure") and not context.account("azure", ""):
             found = "is required for grants, access logs and existing containers: their ids hold it"
             yield Problem("tandem:accounts.azure", found, "the subscription's id")
+
+    def resolved(self, profile: str) -> Self:
+        """Redundancy, encryption and the change feed too."""
+        found = super().resolved(profile)
+        if found.existing:
+            return found
+        dev = profile == "dev"
+        defaults = {
+            "sku": "Standard_LRS" if dev else "Standard_ZRS",
+            "infrastructure_encryption": not dev,
+            "change_feed": timedelta(days=0 if dev else 90),
+            "network": "public" if dev else None,
+        }
+        missing = {key: value for key, value in defaults.items() if getattr(found, key) is None}
+        return found.model_copy(update=missing)
 
     def log_place(self, context: Context) -> str | None:
         """Azure writes logs within a region only; those for a workspace need no place."""
@@ -187,15 +210,16 @@ class Bucket(pulumi.ComponentResource):
             resource_group_name=self._home.group,
             location=spec.location,
             kind="StorageV2",
-            sku=storage.SkuArgs(name=spec.sku or ("Standard_LRS" if dev else "Standard_ZRS")),
+            sku=storage.SkuArgs(name=spec.sku),
             **settings.CLOSED,
             allow_blob_public_access=spec.public,
             # left out it would be allowed; an emulator knows nothing but keys
             allow_shared_key_access=self._context.emulated("azure"),
             public_network_access="Disabled" if spec.network == "private" else "Enabled",
             network_rule_set=settings.network(spec),
-            sas_policy=settings.sas_policy(),
-            encryption=settings.encryption(spec, dev=dev),
+            sas_policy=settings.sas_policy(spec.sas_max_age),
+            key_policy=settings.KEY_POLICY,
+            encryption=settings.encryption(spec),
             identity=settings.identity(spec),
             tags=self._tags,
             opts=self._options(protect=not dev),
@@ -204,7 +228,8 @@ class Bucket(pulumi.ComponentResource):
 
     def _service(self) -> None:
         kept = storage.DeleteRetentionPolicyArgs(enabled=True, days=self._spec.soft_delete.days)
-        feed = storage.ChangeFeedArgs(enabled=True, retention_in_days=90)
+        feed = self._spec.change_feed
+        written = storage.ChangeFeedArgs(enabled=True, retention_in_days=feed.days) if feed else None
         service = storage.BlobServiceProperties(
             f"{self._spec.name}-service",
             blob_services_name="default",
@@ -212,7 +237,7 @@ class Bucket(pulumi.ComponentResource):
             is_versioning_enabled=bool(self._spec.versioning),
             delete_retention_policy=kept,
             container_delete_retention_policy=kept,
-            change_feed=None if self._context.dev else feed,
+            change_feed=written,
             cors=storage.CorsRulesArgs(cors_rules=settings.cors_rules(self._spec)),
             opts=self._options(),
         )

@@ -70,7 +70,8 @@ class Logs(pulumi.ComponentResource):
             public_network_access="Enabled",  # for Azure's own services, and nobody else
             network_rule_set=storage.NetworkRuleSetArgs(default_action="Deny", bypass="AzureServices"),
             sas_policy=settings.sas_policy(),
-            encryption=settings.own_keys(dev=dev),
+            key_policy=settings.KEY_POLICY,
+            encryption=settings.own_keys(twice=not dev),
             tags=self._tags,
             opts=self._options(protect=not dev),
         )

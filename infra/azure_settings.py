@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pulumi_azure_native import storage
@@ -25,7 +26,7 @@ CLOSED: Final[Mapping[str, Any]] = {
 }
 """What every account has, whatever its spec says."""
 
-_SAS_DAYS: Final = 7
+SAS_AGE: Final = timedelta(days=7)
 """The longest life of a user-delegation signature; older ones are logged, where the account is logged.
 
 They are not blocked: that also refuses signatures which name no start, as ours do.
@@ -33,10 +34,13 @@ They are not blocked: that also refuses signatures which name no start, as ours 
 Source: https://learn.microsoft.com/en-us/azure/storage/common/sas-expiration-policy
 """
 
+KEY_POLICY: Final = storage.KeyPolicyArgs(key_expiration_period_in_days=90)
+"""Age at which Azure calls account keys old, should somebody ever allow them."""
 
-def sas_policy() -> storage.SasPolicyArgs:
+
+def sas_policy(age: timedelta = SAS_AGE) -> storage.SasPolicyArgs:
     """How long signatures may live."""
-    return storage.SasPolicyArgs(expiration_action="Log", sas_expiration_period=f"{_SAS_DAYS}.00:00:00")
+    return storage.SasPolicyArgs(expiration_action="Log", sas_expiration_period=f"{age.days}.00:00:00")
 
 
 def network(spec: Spec) -> storage.NetworkRuleSetArgs:
@@ -48,29 +52,30 @@ def network(spec: Spec) -> storage.NetworkRuleSetArgs:
     )
 
 
-def encryption(spec: Spec, *, dev: bool) -> storage.EncryptionArgs:
-    """Whose key encrypts, twice over outside dev; that can only be chosen for a new account."""
+def encryption(spec: Spec) -> storage.EncryptionArgs:
+    """Whose key encrypts, and whether twice over; that can only be chosen for a new account."""
+    twice = bool(spec.infrastructure_encryption)
     if not spec.customer_key or spec.encryption is None:
-        return own_keys(dev=dev)
+        return own_keys(twice=twice)
     vault, name, version = azure_rm.key_parts(spec.encryption.kms_key_id or "")
     return storage.EncryptionArgs(
         key_source="Microsoft.Keyvault",
         key_vault_properties=storage.KeyVaultPropertiesArgs(key_vault_uri=vault, key_name=name, key_version=version),
         encryption_identity=storage.EncryptionIdentityArgs(encryption_user_assigned_identity=spec.key_identity),
-        **_encrypted(dev=dev),
+        **_encrypted(twice=twice),
     )
 
 
-def own_keys(*, dev: bool) -> storage.EncryptionArgs:
-    """Azure's own keys, twice over outside dev."""
-    return storage.EncryptionArgs(key_source="Microsoft.Storage", **_encrypted(dev=dev))
+def own_keys(*, twice: bool) -> storage.EncryptionArgs:
+    """Azure's own keys."""
+    return storage.EncryptionArgs(key_source="Microsoft.Storage", **_encrypted(twice=twice))
 
 
-def _encrypted(*, dev: bool) -> dict[str, Any]:
+def _encrypted(*, twice: bool) -> dict[str, Any]:
     service = storage.EncryptionServiceArgs(enabled=True, key_type="Account")
     return {
         "services": storage.EncryptionServicesArgs(blob=service, file=service),
-        "require_infrastructure_encryption": not dev,
+        "require_infrastructure_encryption": twice,
     }
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from infra.fields import CacheTime, Day, Days, Header, Origin, PublicUrl, RuleId, Tags, Unique
 from infra.identities import Identity
+from infra.keys import Times
 from runtime.config import (
     CorsRule,
     ExpectConfig,
@@ -76,10 +77,14 @@ class Encryption(Model):
     Attributes:
         type: ``AES256``, keys of the service, or a customer's key of the backend's cloud.
         kms_key_id: A key that exists already; without it the program makes one that rotates.
+        rotate_after: Age at which a key that the program makes gets new material.
+        delete_after: How long such a key can be rescued after it was deleted.
     """
 
     type: EncryptionType = Field(description="AES256, aws:kms, gcs:cmek or azure:cmk")
     kms_key_id: str | None = Field(default=None, min_length=1)
+    rotate_after: Days | None = None
+    delete_after: Days | None = None
 
     @property
     def customer_key(self) -> bool:
@@ -193,6 +198,9 @@ class BackendSpec(Model):
     encryptions: ClassVar[Mapping[str, EncryptionType]] = {}
     """The default of each profile; together they are what the service can do."""
 
+    key_times: ClassVar[Times | None] = None
+    """How long the keys that the program makes live; None when it makes none."""
+
     cannot: ClassVar[Mapping[str, str]] = {}
     """Keys below that the service can not honour, and why: refused, never dropped."""
 
@@ -252,8 +260,10 @@ class BackendSpec(Model):
         """The same with the profile's defaults in place of what is left out."""
         defaults: dict[str, Any] = {}
         managed = self.existing is None and self.provider is not None
-        if managed and self.encryption is None and (kind := self.default_encryption(profile)):
-            defaults["encryption"] = Encryption(type=kind)
+        if managed and (kind := self.encryption.type if self.encryption else self.default_encryption(profile)):
+            found = self.encryption or Encryption(type=kind)
+            makes = self.key_times is not None and found.customer_key and found.kms_key_id is None
+            defaults["encryption"] = self.key_times.resolved(found, profile) if makes and self.key_times else found
         versioning = self.versioning
         if managed and versioning is None and "versioning" not in self.cannot:
             versioning = defaults["versioning"] = profile != "dev"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from infra import logs
+from infra import keys, logs
 from infra.backend import SERVICE_KEYS, BackendSpec
 from runtime.config import fallback_fault
 from runtime.errors import Problem
@@ -105,6 +105,10 @@ def _encryption(backend: BackendSpec, context: Context) -> Iterator[Problem]:
         yield Problem("encryption", "profile regulated asks for a customer's key", there_are)
 
 
+def _key_times(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    yield from keys.problems(backend)
+
+
 def _versioning(backend: BackendSpec, context: Context) -> Iterator[Problem]:
     if context.profile == "regulated" and backend.provider and backend.versioning is False:
         yield Problem("versioning", "found False, and profile regulated keeps every version", "true")
@@ -165,6 +169,7 @@ _CHECKS: Final[tuple[Callable[[BackendSpec, Context], Iterator[Problem]], ...]] 
     _cannot,
     _cors,
     _encryption,
+    _key_times,
     _versioning,
     _lifecycle,
     _grants,

@@ -9,7 +9,7 @@ import pulumi
 from pulumi_gcp import Provider, kms, serviceaccount, storage
 from pydantic import AfterValidator, Field
 
-from infra import adoption, gcp, gcp_logs, gcp_settings, identity_gcp, logs, naming
+from infra import adoption, gcp, gcp_logs, gcp_settings, identity_gcp, keys, logs, naming
 from infra.backend import BackendSpec
 from infra.fields import Duration
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageGCSConfig
@@ -46,6 +46,12 @@ class Spec(BackendSpec):
     provider = "gcp"
     emulated_account = "tandem-emulated"
     encryptions = {"dev": "AES256", "standard": "gcs:cmek", "regulated": "gcs:cmek"}  # noqa: RUF012 - a ClassVar
+    key_times = keys.Times(
+        rotate_after=keys.days(90),
+        rotations=(keys.days(1), keys.days(36_500)),
+        rescue=keys.days(30),
+        rescues=(keys.days(1), keys.days(120)),
+    )
     can_log = True
     identities = identity_gcp.KINDS
 
@@ -193,8 +199,8 @@ class Bucket(pulumi.ComponentResource):
             name=_KEY,
             key_ring=name.removesuffix(f"/cryptoKeys/{_KEY}"),
             purpose="ENCRYPT_DECRYPT",
-            rotation_period=_seconds(timedelta(days=90)),
-            destroy_scheduled_duration=_seconds(timedelta(days=30 if keep else 1)),
+            rotation_period=_seconds(spec.encryption.rotate_after if spec.encryption else None),
+            destroy_scheduled_duration=_seconds(spec.encryption.delete_after if spec.encryption else None),
             labels=self._labels,
             opts=self._options(protect=keep, retain_on_delete=True),
         )
@@ -333,5 +339,5 @@ def key_name(spec: Spec, context: Context) -> str:
     return f"{ring}/cryptoKeys/{_KEY}"
 
 
-def _seconds(duration: timedelta) -> str:
-    return f"{int(duration.total_seconds())}s"
+def _seconds(duration: timedelta | None) -> str | None:
+    return f"{int(duration.total_seconds())}s" if duration else None

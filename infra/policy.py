@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from infra.backend import Exemption
+    from infra.profiles import Weaker
     from infra.recording import Record, Recording
     from infra.spec import StorageSpec
     from infra.stack import Stack
@@ -89,6 +90,7 @@ class Report:
         profile: Its profile.
         verdicts: Every rule on every backend that has what the rule is about.
         needless: Exemptions that nothing needs any more.
+        weaker: Keys that protect less than the profile does by default.
     """
 
     stack: str
@@ -96,6 +98,7 @@ class Report:
     profile: str
     verdicts: tuple[Verdict, ...] = field(repr=False)
     needless: tuple[str, ...] = ()
+    weaker: tuple[Weaker, ...] = ()
 
     @property
     def failed(self) -> tuple[Verdict, ...]:
@@ -135,6 +138,7 @@ class Report:
                 for verdict in self.verdicts
             ],
             "needless_exemptions": list(self.needless),
+            "weaker_defaults": [asdict(each) for each in self.weaker],
         }
 
 
@@ -231,6 +235,9 @@ def record_offline(stack: Stack, spec: StorageSpec) -> Recording:
 
 def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.date | None = None) -> Report:
     """The verdict on resources that were recorded."""
+    from infra.profiles import weaker  # noqa: PLC0415 - the spec itself knows of the rules
+    from infra.spec import context_of  # noqa: PLC0415 - as above
+
     day = today or dt.datetime.now(dt.UTC).date()
     exemptions = {(each.rule, each.backend): each for each in spec.exemptions}
     emulated = {backend.name: backend.provider in stack.emulators for backend in spec.backends}
@@ -252,7 +259,8 @@ def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.da
                 verdict = replace(verdict, status=Status.TOLERATED, note=verdict.note or TOLERATED)
             verdicts.append(verdict)
     needless = tuple(f"{rule} on {backend}" for rule, backend in exemptions if (rule, backend) not in applied)
-    return Report(stack.name, stack.source, spec.profile, tuple(verdicts), needless)
+    less = weaker(spec, context_of(stack, spec))
+    return Report(stack.name, stack.source, spec.profile, tuple(verdicts), needless, less)
 
 
 def _verdict(rule: Rule, backend: str, checks: tuple[Check, ...], *, emulated: bool) -> Verdict:

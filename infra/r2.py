@@ -7,6 +7,7 @@ nothing of each other, so each of them repeats the jurisdiction.
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -21,10 +22,12 @@ from runtime.fields import R2BucketName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import timedelta
 
     from infra.context import Context
     from infra.endpoints import Endpoint
+
+_ABORT: Final = timedelta(days=7)
+"""What R2 does by itself, until the first lifecycle is written."""
 
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -199,14 +202,13 @@ def _lifecycle_rules(spec: Spec) -> tuple[cloudflare.LifecycleRule, ...]:
     """All rules: a write replaces R2's own default too, which aborts uploads after a week."""
     if spec.lifecycle is None:
         return ()
-    rules = []
-    if abort := spec.lifecycle.abort_multipart_after:
-        everything = cloudflare.Conditions(prefix="")
-        rules.append(
-            cloudflare.LifecycleRule(
-                id="abort-multipart", conditions=everything, abort_multipart_uploads_transition=_after(abort)
-            )
+    abort = spec.lifecycle.abort_multipart_after or _ABORT
+    everything = cloudflare.Conditions(prefix="")
+    rules = [
+        cloudflare.LifecycleRule(
+            id="abort-multipart", conditions=everything, abort_multipart_uploads_transition=_after(abort)
         )
+    ]
     for index, rule in enumerate(spec.lifecycle.rules):
         where, action = cloudflare.Conditions(prefix=rule.prefix), _after(rule.expire_after)
         rules.append(cloudflare.LifecycleRule(id=f"expire-{index}", conditions=where, delete_objects_transition=action))

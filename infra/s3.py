@@ -15,7 +15,7 @@ import pulumi_aws as aws
 from pulumi_aws import kms, s3
 from pydantic import AfterValidator, Field
 
-from infra import adoption, aws_logs, identity_aws, logs, naming
+from infra import adoption, aws_logs, identity_aws, keys, logs, naming
 from infra.aws import BucketRules, Home, bucket_policy, key_policy, role_policy
 from infra.backend import SERVICE_KEYS, BackendSpec, EncryptionType
 from infra.fields import Duration, wrong
@@ -26,7 +26,7 @@ from runtime.fields import S3BucketName
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from infra.backend import Grant
+    from infra.backend import Encryption, Grant
     from infra.context import Context
     from infra.endpoints import Endpoint
     from infra.stack import Stack
@@ -57,6 +57,12 @@ class Spec(BackendSpec):
     provider = "aws"
     emulated_account = "000000000000"
     encryptions = {"dev": "AES256", "standard": "aws:kms", "regulated": "aws:kms"}  # noqa: RUF012 - a ClassVar above
+    key_times = keys.Times(
+        rotate_after=keys.days(365),
+        rotations=(keys.days(90), keys.days(2560)),
+        rescue=keys.days(30),
+        rescues=(keys.days(7), keys.days(30)),
+    )
     can_log = True
     identities = identity_aws.KINDS
 
@@ -170,7 +176,7 @@ class Bucket(pulumi.ComponentResource):
             return
         key: Any = encryption.kms_key_id
         if encryption.customer_key and key is None:
-            key = self._key()
+            key = self._key(encryption)
         if encryption.customer_key:
             self._key_arn = key
         default = s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
@@ -183,13 +189,13 @@ class Bucket(pulumi.ComponentResource):
         )
         self._set(s3.BucketServerSideEncryptionConfiguration, "encryption", rules=[rule])
 
-    def _key(self) -> Any:
+    def _key(self, encryption: Encryption) -> Any:
         key = kms.Key(
             f"{self._spec.name}-key",
             description=f"Encrypts the bucket {self._name}",
             enable_key_rotation=True,
-            rotation_period_in_days=365,
-            deletion_window_in_days=7 if self._dev else 30,
+            rotation_period_in_days=_days(encryption.rotate_after),
+            deletion_window_in_days=_days(encryption.delete_after),
             policy=key_policy(self._home, _named(self._spec, self._home)),
             region=self._home.region,
             tags=self._tags,
@@ -318,6 +324,10 @@ def _encryption(spec: Spec, context: Context) -> EncryptionConfig:
     # the alias, because a key's own id is not known before it exists
     made = home(spec, context).alias(bucket_name(spec, context)) if found.customer_key else None
     return EncryptionConfig(enabled=True, type=found.type, kms_key_id=found.kms_key_id or made)
+
+
+def _days(found: timedelta | None) -> int | None:
+    return found.days if found else None
 
 
 def _versioning(wanted: bool) -> s3.BucketVersioningVersioningConfigurationArgs:

@@ -80,6 +80,9 @@ def print_report(report: Report, *, errors: bool = False) -> None:
         if verdict.status is not Status.PASSED:
             for line in _lines(verdict):
                 console.print(line)
+    for each in report.weaker:
+        where = f"{each.backend}: {each.key}" if each.backend else each.key
+        console.print(f"weaker  {where} is {each.found}; profile {report.profile} has {each.default}")
     for needless in report.needless:
         console.print(f"note    the exemption of {needless} is not needed any more")
     counts = ", ".join(f"{count} {status}" for status, count in sorted(report.counts().items()))

@@ -40,6 +40,7 @@ IAM_POLICIES: Final = ("aws:iam/policy:Policy", "aws:iam/rolePolicy:RolePolicy",
 
 ABORT_DAYS: Final = 7
 KEY_WINDOW_DAYS: Final = 14
+YEAR: Final = 365
 LONGEST_SIGNATURE_MS: Final = 7 * 24 * 60 * 60 * 1000
 """A week, the longest life of a SigV4 signature."""
 
@@ -228,10 +229,11 @@ def logging(resources: Resources) -> Iterable[Check]:
     return resources.beside(BUCKET, LOGGING, "a log in another bucket", test)
 
 
-@rule("AWS-15", "Keys rotate", "CIS AWS 4.6, FSBP KMS.4, CKV_AWS_7, TR AWS-0065")
+@rule("AWS-15", "Keys rotate within a year", "CIS AWS 4.6, FSBP KMS.4, CKV_AWS_7, TR AWS-0065")
 def key_rotation(resources: Resources) -> Iterator[Check]:
     for key in resources.made(KEY):
         yield equals(key, "enableKeyRotation", wanted=True)
+        yield holds(key, "rotationPeriodInDays", lambda days: days is None or days <= YEAR, f"at most {YEAR}")
 
 
 @rule("AWS-16", "Keys are protected, and can be rescued for two weeks", "FSBP KMS.3", profiles=NOT_DEV)

@@ -127,6 +127,7 @@ def test_an_account_at_standard_is_closed_encrypted_and_kept(make_stack: MakeSta
             ],
         },
         "sasPolicy": {"expirationAction": "Log", "sasExpirationPeriod": "7.00:00:00"},
+        "keyPolicy": {"keyExpirationPeriodInDays": 90},
         "encryption": {
             "keySource": "Microsoft.Storage",
             "requireInfrastructureEncryption": True,

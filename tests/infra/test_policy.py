@@ -252,6 +252,7 @@ LOGS_AZURE = "logs.azure.westeurope"
 EXPIRY = "policy.rules.0.definition.actions.baseBlob"
 
 MORE: list[tuple[str, Callable[[list[Record]], list[Record]]]] = [
+    ("AWS-15", put("avatars-key", "rotationPeriodInDays", 366)),
     ("AWS-14", same("avatars-logging", "targetBucket", "bucket")),
     ("GCP-09", same("exports-bucket", "logging.logBucket", "name")),
     ("LOG-01", statement("logs.aws.eu-west-1-policy", "LogDelivery", Principal={"Service": "s3.amazonaws.com"})),

@@ -146,7 +146,7 @@ class Account(Noted[Blobs]):
             (
                 "accountName", "allowBlobPublicAccess", "allowCrossTenantReplication", "allowedCopyScope",
                 "defaultToOAuthAuthentication", "enableHttpsTrafficOnly", "encryption", "identity",
-                "isLocalUserEnabled", "isSftpEnabled", "location", "minimumTlsVersion", "networkRuleSet",
+                "isLocalUserEnabled", "isSftpEnabled", "keyPolicy", "location", "minimumTlsVersion", "networkRuleSet",
                 "publicNetworkAccess", "sasPolicy", "sku", "tags",
             ),
             ONE_ACCOUNT,

@@ -40,7 +40,8 @@ STATE_ONLY = {
     "reports-account": {
         "accountName", "allowBlobPublicAccess", "allowCrossTenantReplication", "allowedCopyScope",
         "defaultToOAuthAuthentication", "enableHttpsTrafficOnly", "encryption", "isLocalUserEnabled", "isSftpEnabled",
-        "location", "minimumTlsVersion", "networkRuleSet", "publicNetworkAccess", "sasPolicy", "sku", "tags",
+        "keyPolicy", "location", "minimumTlsVersion", "networkRuleSet", "publicNetworkAccess", "sasPolicy", "sku",
+        "tags",
     },
     "reports-service": {"containerDeleteRetentionPolicy", "deleteRetentionPolicy", "isVersioningEnabled"},
 }  # fmt: skip
