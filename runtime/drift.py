@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from runtime.config import LifecycleConfig, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from runtime.config import CorsRule, EncryptionConfig, ExpectConfig, NamedStorageConfig
+    from runtime.config import CorsRule, EncryptionConfig, ExpectConfig, GrantConfig, NamedStorageConfig
     from runtime.live import LiveSettings
 
 
@@ -88,6 +88,10 @@ def compare(backend: NamedStorageConfig, live: LiveSettings, repair: str) -> lis
     return [*_Comparison(backend, live, repair).findings()]
 
 
+_VERBS: Final = frozenset({"read", "write", "list", "delete"})
+"""What of a grant a bucket can be asked for; presigning is nobody's right by itself."""
+
+
 class _Comparison:
     """One backend under comparison."""
 
@@ -115,6 +119,8 @@ class _Comparison:
         for name, comparison in comparisons.items():
             if name in expect.model_fields_set:
                 yield from self._known(name, f"{self._expect}.{name}", getattr(expect, name), comparison)
+        if expect.grants:
+            yield from self._known("grants", f"{self._expect}.grants", expect.grants, self._grants)
         for index, name in enumerate(expect.capabilities):
             if name in {"tls_only", "public_blocked"}:
                 yield from self._known(name, f"{self._expect}.capabilities[{index}]", name, self._capability)
@@ -163,6 +169,17 @@ class _Comparison:
         if expected != found:
             drift = Drift.BREAKING if expected else Drift.SECURITY
             yield self._finding(f"{self._expect}.public", expected, found, drift)
+
+    def _grants(self, expected: Sequence[GrantConfig], found: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
+        for grant in expected:
+            path = f"{self._expect}.grants.{grant.to}.access"
+            wanted = _VERBS if "admin" in grant.access else _VERBS & set(grant.access)
+            if (there := found.get(grant.to)) is None:
+                fix = "what it may is in a policy of its own, not the bucket's: look at it by other means"
+                yield Finding(self._backend.name, path, sorted(wanted), None, Drift.UNKNOWN, fix)
+            elif there != wanted:
+                drift = Drift.BREAKING if wanted - there else Drift.SECURITY
+                yield self._finding(path, sorted(wanted), sorted(there), drift)
 
     def _capability(self, expected: str, found: bool) -> Iterator[Finding]:
         if not found:

@@ -53,6 +53,8 @@ class LiveSettings:
         tls_only: Whether requests without TLS 1.2 are refused.
         presign_max_age: Seconds after which presigned URLs are refused; 0 for their own expiry.
         lifecycle: What it throws away by itself.
+        grants: By the identities that the contract names, the verbs that the bucket itself allows each; without those
+            whose rights are elsewhere.
         unseen: By the name of an attribute above, why it is not known.
         one_header_list: Whether the service has one list for headers that are sent and that are exposed.
         shared_cors: Whether the CORS rules are those of a whole account, where other backends may have theirs.
@@ -67,6 +69,7 @@ class LiveSettings:
     tls_only: bool | None = None
     presign_max_age: int | None = None
     lifecycle: LifecycleConfig | None = None
+    grants: Mapping[str, frozenset[str]] | None = None
     unseen: Mapping[str, Unseen] = field(default_factory=dict)
     one_header_list: bool = False
     shared_cors: bool = False

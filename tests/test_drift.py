@@ -247,6 +247,16 @@ def policy_deleted(project: Project) -> None:
     project.aws().delete_bucket_policy(Bucket=project.bucket("avatars"))
 
 
+def grant_taken(project: Project) -> None:
+    """Somebody takes a right out of the bucket's policy."""
+    s3, bucket = project.aws(), project.bucket("avatars")
+    policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    taken = [each for each in policy["Statement"] if "s3:PutObject" in each["Action"]]
+    assert len(taken) == 1
+    policy["Statement"].remove(taken[0])
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+
 def edited_by_hand(project: Project) -> None:
     project.edit(project.stack.contract, "max_age: 3600", "max_age: 60")
 
@@ -399,7 +409,19 @@ CASES = {
         lifecycle("media"), L, "backends.media.expect.lifecycle.rules[0]", Drift.SAFE, (EXPIRY, None)
     ),
     "bucket policy removed": Case(
-        policy_deleted, L, "backends.avatars.expect.presign_max_age", Drift.SECURITY, (3600, None)
+        policy_deleted,
+        L,
+        "backends.avatars.expect.presign_max_age",
+        Drift.SECURITY,
+        (3600, None),
+        also=frozenset({"backends.avatars.expect.grants.role/app.access"}),
+    ),
+    "grant removed from the bucket's policy": Case(
+        grant_taken,
+        L,
+        "backends.avatars.expect.grants.role/app.access",
+        Drift.BREAKING,
+        (["delete", "list", "read", "write"], ["list"]),
     ),
     "contract edited by hand": Case(
         edited_by_hand,
@@ -424,7 +446,7 @@ CASES = {
         fix="give it in stacks/Pulumi.drift.yaml, or change and deploy the application",
         also=frozenset({"backends.media", "backends.movies"}),
     ),
-    "grant removed": Case(
+    "grant removed from the spec": Case(
         in_the_spec(", delete]", "]"), B.SPEC, "backends.avatars.expect.grants.role/app.access", Drift.BREAKING
     ),
     "contract older than the stack": Case(
@@ -535,6 +557,7 @@ def test_what_an_identity_may_not_look_at_is_unknown_and_names_the_right(project
         "backends.avatars.expect.cors": "s3:GetBucketCORS",
         "backends.avatars.expect.lifecycle": "s3:GetLifecycleConfiguration",
         "backends.avatars.expect.presign_max_age": "s3:GetBucketPolicy",
+        "backends.avatars.expect.grants": "s3:GetBucketPolicy",
         "backends.avatars.expect.capabilities[3]": "s3:GetBucketPublicAccessBlock",
     }
 

@@ -29,6 +29,7 @@ _KEYS: Final = {
 }
 """Our settings, and the key of the bucket's resource that each is read from."""
 
+_ROLES_APART: Final = Unseen("roles also come from the project and from groups", "roles/iam.securityReviewer")
 _NOT_KEPT: Final = Unseen("the emulator keeps no such setting")
 
 
@@ -54,6 +55,7 @@ async def live_settings(http: HttpClient, bucket_url: str, kms_key: str | None, 
         "region": bucket.get("location"),
     }
     known = {name: value for name, value in parts.items() if name not in unseen}
+    unseen["grants"] = _ROLES_APART
     public = False if known.get("public_blocked") else await _public(http, bucket_url, emulator=emulator)
     if isinstance(public, Unseen):
         unseen["public"] = public

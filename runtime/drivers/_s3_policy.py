@@ -6,11 +6,17 @@ Source:
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 Statement = dict[str, Any]
 
 TLS: Final = 1.2
+_NEEDED: Final = {
+    "read": "s3:GetObject", "write": "s3:PutObject", "delete": "s3:DeleteObject", "list": "s3:ListBucket",
+}  # fmt: skip
+"""The action that stands for each verb of a grant."""
+
 _READING: Final = frozenset({"*", "s3:*", "s3:Get*", "s3:GetObject", "s3:GetObject*"})
 
 
@@ -54,6 +60,24 @@ def allows_anybody(policy: list[Statement], bucket: str) -> bool:
     )
 
 
+def verbs(policy: list[Statement], bucket: str, identity: str) -> frozenset[str]:
+    """What the policy allows an identity, by its ARN or the end of it (``role/app``), without any condition."""
+    allowed: set[str] = set()
+    for each in policy:
+        principal = each.get("Principal")
+        named = _listed(principal.get("AWS")) if isinstance(principal, dict) else []
+        if each.get("Effect") != "Allow" or each.get("Condition"):
+            continue
+        if not any(arn == identity or str(arn).endswith(f":{identity}") for arn in named):
+            continue
+        actions = [str(action) for action in _listed(each.get("Action"))]
+        for verb, needed in _NEEDED.items():
+            about = _covers_bucket(each, bucket) if verb == "list" else _covers(each, bucket, whole=False)
+            if about and any(fnmatchcase(needed.lower(), action.lower()) for action in actions):
+                allowed.add(verb)
+    return frozenset(allowed)
+
+
 def _denies_everybody(statement: Statement) -> bool:
     actions = {action.lower() for action in _listed(statement.get("Action"))}
     return (
@@ -69,9 +93,16 @@ def _everybody(principal: Any) -> bool:
 
 def _covers(statement: Statement, bucket: str, *, whole: bool) -> bool:
     """Whether a statement is about all objects of the bucket; with *whole* about the bucket itself too."""
-    named = {resource.partition(":s3:::")[2] or resource for resource in _listed(statement.get("Resource"))}
-    objects = not named.isdisjoint({f"{bucket}/*", f"{bucket}*", "*"})
-    return objects and (not whole or not named.isdisjoint({bucket, f"{bucket}*", "*"}))
+    objects = not _resources(statement).isdisjoint({f"{bucket}/*", f"{bucket}*", "*"})
+    return objects and (not whole or _covers_bucket(statement, bucket))
+
+
+def _covers_bucket(statement: Statement, bucket: str) -> bool:
+    return not _resources(statement).isdisjoint({bucket, f"{bucket}*", "*"})
+
+
+def _resources(statement: Statement) -> set[str]:
+    return {resource.partition(":s3:::")[2] or resource for resource in _listed(statement.get("Resource"))}
 
 
 def _condition(statement: Statement, operator: str, key: str) -> list[str]:

@@ -125,13 +125,16 @@ async def region_of(requests: Requests) -> str | None:
         return None
 
 
-def settings_of(answers: Answers, bucket: str, kms_key_id: str | None) -> LiveSettings:
+def settings_of(
+    answers: Answers, bucket: str, kms_key_id: str | None = None, identities: Iterable[str] = ()
+) -> LiveSettings:
     """The settings that *answers* stand for.
 
     Args:
         answers: Of `ask`.
         bucket: Name of the bucket, for its policy.
         kms_key_id: The key that the contract names.
+        identities: Whom the contract grants something. Roles that the program made have policies of their own.
     """
     needs = {
         "versioning": ("versioning",),
@@ -142,6 +145,7 @@ def settings_of(answers: Answers, bucket: str, kms_key_id: str | None) -> LiveSe
         "public_blocked": ("publicAccessBlock",),
         "tls_only": ("policy",),
         "presign_max_age": ("policy",),
+        "grants": ("policy",),
     }
     unseen = {name: why for name, keys in needs.items() if (why := answers.unknown(*keys))}
     found = answers.found
@@ -155,9 +159,14 @@ def settings_of(answers: Answers, bucket: str, kms_key_id: str | None) -> LiveSe
         "public_blocked": lambda: all(_blocked(found["publicAccessBlock"]).values()),
         "tls_only": lambda: _s3_policy.demands_tls(policy, bucket),
         "presign_max_age": lambda: _s3_policy.presign_max_age(policy, bucket),
+        "grants": lambda: {who: _s3_policy.verbs(policy, bucket, who) for who in identities if _in_policy(who)},
     }
     known = {name: value() for name, value in read.items() if set(needs[name]) <= found.keys()}
     return LiveSettings(**known, unseen=unseen)
+
+
+def _in_policy(identity: str) -> bool:
+    return identity.startswith(("role/", "user/", "arn:"))
 
 
 def _parsed(body: bytes, key: str) -> Any:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from runtime.config import EncryptionConfig
 
 _UNSEEN: Final = {
-    "public": Unseen("only Cloudflare's own API shows public domains", "an API token with Workers R2 Storage Read")
+    "grants": Unseen("only Cloudflare's own API shows tokens", "an API token with API Tokens Read"),
+    "public": Unseen("only Cloudflare's own API shows public domains", "an API token with Workers R2 Storage Read"),
 }
 
 
@@ -45,7 +46,7 @@ class R2Driver(S3Driver):
 
     async def live_settings(self) -> LiveSettings:
         live = _s3_settings.settings_of(
-            await _s3_settings.ask(self._requests, ("cors", "lifecycle")), self._settings.bucket, None
+            await _s3_settings.ask(self._requests, ("cors", "lifecycle")), self._settings.bucket
         )
         return replace(
             live, versioning=False, encryption=LiveEncryption(customer_key=False), unseen={**live.unseen, **_UNSEEN}

@@ -269,7 +269,8 @@ class S3Driver(Driver):
         named = self._encryption.kms_key_id if self._encryption else None
         region = await _s3_settings.region_of(self._requests)
         answers = await _s3_settings.ask(self._requests, _s3_settings.RIGHTS)
-        live = _s3_settings.settings_of(answers, self._settings.bucket, named)
+        identities = [grant.to for grant in self.backend.grants]
+        live = _s3_settings.settings_of(answers, self._settings.bucket, named, identities)
         encryption = live.encryption
         if named and encryption is not None and encryption.customer_key and encryption.same_key is None:
             live = await _s3_keys.compared(live, encryption, named, self._settings)

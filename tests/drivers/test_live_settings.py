@@ -38,6 +38,7 @@ BUCKET = {
     "iamConfiguration": {"publicAccessPrevention": "inherited"},
 }
 PUBLIC = {"bindings": [{"role": "roles/storage.objectViewer", "members": ["allUsers"]}]}
+ROLES = Unseen("roles also come from the project and from groups", "roles/iam.securityReviewer")
 DENIED = {"error": {"code": 403, "errors": [{"reason": "forbidden"}]}}
 
 
@@ -93,6 +94,7 @@ async def test_gcs_settings_are_read_from_the_buckets_resource() -> None:
             expire_noncurrent_days=30,
             rules=(LifecycleRule(prefix="tmp/", expire_days=1),),
         ),
+        unseen={"grants": ROLES},
         one_header_list=True,
     )
 
@@ -107,7 +109,7 @@ async def test_a_gcs_bucket_that_can_not_be_public_is_not_asked_for_its_roles() 
 async def test_gcs_rights_that_are_missing_are_named() -> None:
     found = await google({"/b": (200, BUCKET), "/b/iam": (403, DENIED)})
     assert found.versioning is True
-    assert found.unseen == {"public": Unseen("403 forbidden", "storage.buckets.getIamPolicy")}
+    assert found.unseen == {"public": Unseen("403 forbidden", "storage.buckets.getIamPolicy"), "grants": ROLES}
     found = await google({"/b": (403, DENIED)})
     assert set(found.unseen.values()) == {Unseen("403 forbidden", "storage.buckets.get")}
     assert {"cors", "encryption", "lifecycle", "public", "versioning"} <= set(found.unseen)
@@ -116,7 +118,7 @@ async def test_gcs_rights_that_are_missing_are_named() -> None:
 async def test_on_a_gcs_emulator_silence_is_no_answer() -> None:
     found = await google({"/b": (200, {"name": "bucket", "versioning": {"enabled": True}})}, emulator=True)
     assert found.versioning is True
-    assert set(found.unseen) == {"cors", "encryption", "lifecycle", "public", "public_blocked", "region"}
+    assert set(found.unseen) == {"cors", "encryption", "grants", "lifecycle", "public", "public_blocked", "region"}
 
 
 @pytest.mark.parametrize("denied", ["container", "service"])

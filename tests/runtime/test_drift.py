@@ -179,6 +179,27 @@ def test_what_the_contract_leaves_out_is_not_compared() -> None:
     assert found({"public": False}, LiveSettings(versioning=True, cors=(rule(),), public=False)) == []
 
 
+APP = {"to": "role/app", "access": ["read", "write", "presign"]}
+
+
+@pytest.mark.parametrize(
+    ("grants", "live", "expected"),
+    [
+        ([APP], {"role/app": frozenset({"read", "write"})}, []),
+        ([APP], {"role/app": frozenset({"read"})}, [("role/app", ["read", "write"], ["read"], "breaking")]),
+        ([APP], {"role/app": frozenset({"read", "write", "delete"})},
+         [("role/app", ["read", "write"], ["delete", "read", "write"], "security")]),
+        ([{"to": "irsa/media/api", "access": ["list"]}], {}, [("irsa/media/api", ["list"], None, "unknown")]),
+        ([{"to": "role/ops", "access": ["admin"]}], {"role/ops": frozenset({"read", "write", "list", "delete"})}, []),
+    ],
+)  # fmt: skip
+def test_grants_are_compared_verb_by_verb(
+    grants: list[dict[str, Any]], live: dict[str, frozenset[str]], expected: list[tuple[str, Any, Any, str]]
+) -> None:
+    told = found({"grants": grants}, LiveSettings(grants=live))
+    assert told == [(f"{EXPECT}.grants.{who}.access", *rest) for who, *rest in expected]
+
+
 DENY = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]}
 PLAIN = {**DENY, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
 OLD = {**DENY, "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}}}
@@ -215,6 +236,27 @@ def test_a_policy_demands_tls_only_as_a_whole(statements: list[dict[str, Any]], 
 )
 def test_who_anybody_is(statement: dict[str, Any], expected: bool) -> None:
     assert policy.allows_anybody([statement], "b") is expected
+
+
+ALLOW = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::1:role/app"}, "Resource": "arn:aws:s3:::b/*"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ({**ALLOW, "Action": ["s3:GetObject", "s3:PutObject"]}, {"read", "write"}),
+        ({**ALLOW, "Action": "s3:*"}, {"read", "write", "delete"}),
+        ({**ALLOW, "Action": "s3:*", "Resource": "*"}, {"read", "write", "delete", "list"}),
+        ({**ALLOW, "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::b"}, {"list"}),
+        ({**ALLOW, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/only/*"}, set()),
+        ({**ALLOW, "Action": "s3:GetObject", "Principal": {"AWS": "arn:aws:iam::1:role/my-role/app"}}, set()),
+        ({**ALLOW, "Action": "s3:GetObject", "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}, set()),
+        ({**ALLOW, "Action": "s3:GetObject", "Effect": "Deny"}, set()),
+    ],
+)
+def test_what_a_policy_allows_an_identity(statement: dict[str, Any], expected: set[str]) -> None:
+    assert policy.verbs([statement], "b", "role/app") == expected
+    assert policy.verbs([statement], "b", "arn:aws:iam::1:role/app") == expected
 
 
 def test_the_shortest_age_of_signatures_counts() -> None:
