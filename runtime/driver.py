@@ -128,6 +128,8 @@ class Driver(ABC):
     own_checksum: str | None = None
     """The checksum that the portable type computes of every object and hands over in ``UploadOptions.checksum``, as
     ``backend.transfer.checksum`` says (`runtime.checksums.own_algorithm`); None for none."""
+    page_size: ClassVar[int] = 1000
+    """Objects that a listing asks for at once. Services give 1,000; where a page costs a walk, more are cheaper."""
     timed: ClassVar[bool] = False
     """Whether the driver itself gives up what does not answer, as ``backend.limits.attempt_timeout`` says (or its
     calls can not hang, or can not be given up); otherwise the portable type does."""

@@ -968,7 +968,7 @@ class BlobStore(BlobStoreProtocol):
     async def _list(
         self, prefix: str, delimiter: str, start_after: str, limit: int | None
     ) -> AsyncGenerator[FileInfo, None]:
-        left, cursor = limit, None
+        left, cursor, size = limit, None, self.driver.page_size
         with self._operation("list", prefix, lasting=True):
             while left is None or left > 0:
                 page = await self._calls.list_objects(
@@ -976,7 +976,7 @@ class BlobStore(BlobStoreProtocol):
                     delimiter=delimiter,
                     start_after=start_after,
                     cursor=cursor,
-                    limit=PAGE if left is None else min(left, PAGE),
+                    limit=size if left is None else min(left, size),
                 )
                 for info in page.objects:
                     yield info

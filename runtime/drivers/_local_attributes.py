@@ -32,15 +32,15 @@ no metadata.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from binascii import b2a_base64
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from runtime.errors import StorageError
-from runtime.models import FileInfo, UploadOptions
+from runtime.models import FileInfo, UploadOptions, made_info
 from runtime.paths import guess_content_type
 
 if TYPE_CHECKING:
@@ -112,22 +112,27 @@ class Version:
 
     def info(self, path: str) -> FileInfo:
         """The version as the portable type's users see it."""
-        return FileInfo(
-            path=path,
-            size=self.size,
-            content_type=self.content_type,
-            last_modified=_EPOCH + timedelta(microseconds=self.mtime_ns // 1000),
-            etag=self.etag or None,
-            metadata=dict(self.metadata or {}),
-            cache_control=self.cache_control,
-            content_disposition=self.content_disposition,
-            content_encoding=self.content_encoding,
+        info = made_info(
+            path,
+            self.size,
+            self.content_type,
+            _EPOCH + timedelta(0, 0, self.mtime_ns // 1000),
+            etag=self.sha256[:32] or None,
+            metadata=dict(self.metadata) if self.metadata else {},
             checksum=self.checksum or (f"sha256:{_base64(self.sha256)}" if self.sha256 else None),
         )
+        if self.cache_control or self.content_disposition or self.content_encoding:
+            return replace(
+                info,
+                cache_control=self.cache_control,
+                content_disposition=self.content_disposition,
+                content_encoding=self.content_encoding,
+            )
+        return info
 
 
 def _base64(digest: str) -> str:
-    return base64.b64encode(bytes.fromhex(digest)).decode("ascii")
+    return b2a_base64(bytes.fromhex(digest), newline=False).decode("ascii")
 
 
 def dump(path: str, versions: list[Version]) -> bytes:

@@ -81,9 +81,12 @@ class Files:
             stop: Ends the hashing of a large file.
             cheap: Leave out the hash of a file that somebody else put there, and with it its etag.
         """
+        if (known := self.work.remembered.get(path, found.stat)) is not None:
+            return known
         versions = self.work.versions(path)
         for version in versions:
             if version.fits(found.stat):
+                self.work.remembered.keep(path, found.stat, version)
                 return version
         again = self.find(path)
         if again is None or not os.path.samestat(again.stat, found.stat):

@@ -39,8 +39,12 @@ CONTINUED = "%+"
 EMPTY = "%_"
 WORK = ".tandem"
 RESERVED = frozenset({WORK, ".gitkeep"})
+_RESERVED_STARTS = tuple(RESERVED)  # some paths more than need it, which only takes longer
 MAX_NAME = 240  # bytes; leaves room for the marks below the 255 of ext4, xfs, btrfs, tmpfs and APFS
 
+_PLAIN_NAME = r"(?!\.\.?(?:/|\Z))[^/%\x00-\x1f\x7f\ud800-\udfff]{1,60}"
+_is_plain_name = re.compile(_PLAIN_NAME).fullmatch
+_is_plain_path = re.compile(f"{_PLAIN_NAME}(?:/{_PLAIN_NAME})*").fullmatch
 _SPECIAL = re.compile(r"[%\x00-\x1f\x7f]")
 _ESCAPE = re.compile(r"(?:%[0-9A-F]{2})+")
 _TOKEN = re.compile(r"%[0-9A-F]{2}|[^%]")
@@ -93,6 +97,8 @@ class Names:
 
     def of(self, path: str) -> Parts:
         """The names of *path* on disk; every path has exactly one such place and no two paths share one."""
+        if not self.folded and _is_plain_path(path) and not path.startswith(_RESERVED_STARTS):
+            return tuple(path.split("/"))
         if not path:
             return (EMPTY,)
         parts: list[str] = []
@@ -116,6 +122,8 @@ class Names:
         """Where *path* may be, best first: its own name, aside of a folder, under the name that others gave it."""
         parts = self.of(path)
         places: tuple[Parts, ...] = (parts, aside(parts))
+        if "/".join(parts) == path:
+            return places
         literal = tuple(path.split("/"))
         if literal != parts and _can_stand(literal) and self.path(literal) == path:
             places = (*places, literal)
@@ -133,6 +141,10 @@ class Names:
         path += "" if last == EMPTY else name
         return path if self.of(path) in {parts, (*parts[:-1], last)} else literal
 
+    def is_plain(self, parts: Parts) -> bool:
+        """Whether the folder *parts* is named as its paths are, and so is every file in it of a plain name."""
+        return not self.folded and all(map(_is_plain_name, parts))
+
     def prefix(self, parts: Parts) -> str | None:
         """What the paths of all objects below the folder *parts* begin with; None where others named the folder."""
         text = ""
@@ -142,6 +154,11 @@ class Names:
                 return None
             text += ("" if part == EMPTY else name) + ("" if part.endswith(CONTINUED) else "/")
         return text
+
+
+def is_plain(name: str) -> bool:
+    """Whether a file of that name is the object of that name, in a folder that is plain; not at the very top."""
+    return _is_plain_name(name) is not None
 
 
 def aside(parts: Parts) -> Parts:

@@ -24,7 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.drivers import _local_attributes as attributes
 from runtime.drivers._local_names import WORK, Names
-from runtime.drivers._local_tree import NOT_THERE, MissingRootError, folder, make_folder, make_root, open_file, regular
+from runtime.drivers._local_remembered import Remembered
+from runtime.drivers._local_tree import (
+    NOT_THERE,
+    MissingRootError,
+    folder,
+    make_folder,
+    make_root,
+    open_file,
+    open_folder,
+    regular,
+)
 from runtime.errors import StorageError
 
 if TYPE_CHECKING:
@@ -38,6 +48,7 @@ ATTRIBUTES = (WORK, "attributes")
 STALE_SECONDS = 3600
 """Temporary files that nobody holds locked and that nobody wrote to for so long are removed at open."""
 
+_BLOCK = 64 * 1024
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -50,6 +61,7 @@ class Work:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.remembered = Remembered()
         self._names: Names | None = None
 
     @property
@@ -191,7 +203,28 @@ class Work:
     def versions(self, path: str) -> list[Version]:
         """The versions that are written down for *path*."""
         shard, name = attributes.file_name(path)
-        text = self._read((*ATTRIBUTES, shard), name)
+        with self.shard(shard) as here:
+            return [] if here is None else self.versions_in(here, shard, name)
+
+    @contextmanager
+    def shard(self, shard: str) -> Iterator[int | None]:
+        """One folder of attributes, opened; None when it is not there."""
+        try:
+            here = open_folder(self.root, (*ATTRIBUTES, shard))
+        except OSError as exc:
+            if exc.errno not in NOT_THERE:
+                raise
+            yield None
+            return
+        try:
+            yield here
+        finally:
+            os.close(here)
+
+    @staticmethod
+    def versions_in(here: int, shard: str, name: str) -> list[Version]:
+        """The versions in one file of attributes in the open folder *here*."""
+        text = _content(name, here)
         return [] if text is None else attributes.load(text, "/".join((*ATTRIBUTES, shard, name)))
 
     def write_versions(self, path: str, versions: list[Version]) -> None:
@@ -216,15 +249,11 @@ class Work:
     def _read(self, parts: tuple[str, ...], name: str) -> bytes | None:
         try:
             with folder(self.root, parts) as here:
-                opened = open_file(name, here)
+                return _content(name, here)
         except OSError as exc:
             if exc.errno in NOT_THERE:
                 return None
             raise
-        if opened is None:
-            return None
-        with os.fdopen(opened, "rb") as file:
-            return file.read()
 
     def replace(self, parts: tuple[str, ...], name: str, content: bytes) -> None:
         """Write a small file of our own: the old one or the new one, never a part, also after a power cut."""
@@ -241,6 +270,23 @@ class Work:
         except BaseException:
             self.discard(made)
             raise
+
+
+def _content(name: str, here: int) -> bytes | None:
+    """All of one of our own small files in the open folder *here*; None when it is not there."""
+    try:
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
+    except OSError as exc:
+        if exc.errno in NOT_THERE:
+            return None
+        raise
+    try:
+        content = os.read(opened, _BLOCK)
+        while len(content) % _BLOCK == 0 and (more := os.read(opened, _BLOCK)):
+            content += more
+        return content
+    finally:
+        os.close(opened)
 
 
 def _read_names(text: bytes, source: str) -> Names:

@@ -163,6 +163,7 @@ class Bucket(Files):
             stop.check()
             removed = [parts for parts in reversed(self.work.names.places(path)) if self._remove_at(parts)]
             self.work.forget_versions(path)
+            self.work.remembered.forget(path)
         for parts in removed:
             drop_empty_folders(self.root, parts[:-1])
 

@@ -138,6 +138,7 @@ class LocalReader(ObjectReader):
 class LocalDriver(Driver):
     """Objects as files below one directory."""
 
+    page_size = 5000
     timed = True  # a disk can not be told to give up, and copying a large file takes its time
     capabilities = Capabilities(
         if_not_exists=True,
