@@ -10,11 +10,9 @@ import hashlib
 import re
 from base64 import b64encode
 from typing import TYPE_CHECKING, Final
-from xml.sax.saxutils import escape
-
-from lxml import etree
 
 from runtime.driver import DeleteFailure
+from runtime.drivers import _xml
 from runtime.drivers._s3_errors import ServiceError, error_fields
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from runtime.drivers._s3_requests import Requests
 
 _UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
 
 
 def writable(path: str) -> bool:
@@ -37,7 +34,7 @@ async def delete_many(requests: Requests, paths: Sequence[str]) -> list[DeleteFa
     Raises:
         ServiceError: The request as a whole was refused.
     """
-    objects = "".join(f"<Object><Key>{escape(path, {chr(13): '&#13;'})}</Key></Object>" for path in paths)
+    objects = "".join(f"<Object><Key>{_xml.escape(path)}</Key></Object>" for path in paths)
     body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>{objects}</Delete>'.encode()
     # AWS wants this or a newer checksum, most compatible servers know only this one; it is no security measure
     digest = hashlib.md5(body, usedforsecurity=False).digest()
@@ -53,5 +50,5 @@ async def delete_many(requests: Requests, paths: Sequence[str]) -> list[DeleteFa
             error.findtext("{*}Key") or "",
             ServiceError(None, error.findtext("{*}Code") or "", error.findtext("{*}Message") or ""),
         )
-        for error in etree.fromstring(answer.body, _PARSER).iterchildren("{*}Error")
+        for error in _xml.parse(answer.body).iterchildren("{*}Error")
     ]

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lxml import etree
-
+from runtime.drivers import _xml
 from runtime.drivers._wire_errors import WireError
 from runtime.errors import (
     AlreadyExistsError,
@@ -31,8 +30,6 @@ from runtime.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, recover=True)
 
 _KINDS: Final[dict[type[StorageError], str]] = {
     NotFoundError: "NoSuchBucket NoSuchKey NoSuchUpload NoSuchVersion NotFound",
@@ -114,6 +111,7 @@ _FOREIGN: Final[dict[str, type[StorageError]]] = {
     "aiohttp.client_exceptions.ClientConnectionError": StorageUnavailableError,
     "aiohttp.client_exceptions.ClientPayloadError": StorageUnavailableError,
     "aiohttp.client_exceptions.ClientResponseError": StorageUnavailableError,
+    "runtime.drivers._xml.MalformedError": StorageUnavailableError,
     "builtins.TimeoutError": StorageTimeoutError,
     "builtins.ConnectionError": StorageUnavailableError,
 }
@@ -183,10 +181,10 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> Service
 
 def error_fields(body: bytes) -> tuple[str, str, str | None]:
     """Code, message and request id of an ``<Error>`` document; empty when *body* is something else."""
-    root = etree.fromstring(body, _PARSER) if body.lstrip().startswith(b"<") else None
-    if root is None or etree.QName(root).localname != "Error":
+    root = _xml.parse_what_there_is(body) if body.lstrip().startswith(b"<") else None
+    if root is None or _xml.local_name(root) != "Error":
         return "", "", None
-    fields = {etree.QName(child).localname: child.text or "" for child in root.iterchildren("{*}*")}
+    fields = {_xml.local_name(child): child.text or "" for child in root.iterchildren("{*}*")}
     return fields.get("Code", ""), fields.get("Message", ""), fields.get("RequestId")
 
 

@@ -15,16 +15,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
-from lxml import etree
-
+from runtime.drivers import _xml
 from runtime.drivers._s3_errors import ServiceError
 from runtime.drivers._s3_headers import DEFAULT_TYPE
 from runtime.models import ObjectPage, listed_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-_PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
 
 
 _OBJECT: Final = re.compile(
@@ -52,24 +49,11 @@ def page_query(prefix: str, delimiter: str, start_after: str, cursor: str | None
 @lru_cache(maxsize=4)
 def _texts(namespace: str) -> dict[str, Callable[[Any], list[str]]]:
     """Compiled expressions that give the text of every such element of a page, as plain strings."""
-    ns = {"s": namespace} if namespace else None
-    colon = "s:" if namespace else ""
-
-    def expression(*names: str) -> Callable[[Any], list[str]]:
-        path = "/".join(colon + name for name in names)
-        found: Callable[[Any], list[str]] = etree.XPath(f"{path}/text()", namespaces=ns, smart_strings=False)
-        return found
-
-    return {
-        "Key": expression("Contents", "Key"),
-        "LastModified": expression("Contents", "LastModified"),
-        "Size": expression("Contents", "Size"),
-        "ETag": expression("Contents", "ETag"),
-        "Prefix": expression("CommonPrefixes", "Prefix"),
-        "EncodingType": expression("EncodingType"),
-        "IsTruncated": expression("IsTruncated"),
-        "NextContinuationToken": expression("NextContinuationToken"),
-    }
+    paths = (
+        *("Contents/Key", "Contents/LastModified", "Contents/Size", "Contents/ETag", "CommonPrefixes/Prefix"),
+        *("EncodingType", "IsTruncated", "NextContinuationToken"),
+    )
+    return {path.rpartition("/")[2]: _xml.texts(path, namespace) for path in paths}
 
 
 def parse_page(body: bytes) -> ObjectPage:
@@ -80,13 +64,12 @@ def parse_page(body: bytes) -> ObjectPage:
     """
     objects, frame = _usual(body) or ([], body)
     try:
-        root = etree.fromstring(frame, _PARSER)
-    except etree.XMLSyntaxError as exc:
-        raise ServiceError(None, "MalformedListing", f"the page can not be parsed: {exc.msg}") from exc
-    tag = etree.QName(root)
-    if tag.localname != "ListBucketResult":
-        raise ServiceError(None, "MalformedListing", f"the answer is <{tag.localname}>, not a listing")
-    texts = _texts(tag.namespace or "")
+        root = _xml.parse(frame)
+    except _xml.MalformedError as exc:
+        raise ServiceError(None, "MalformedListing", f"the page can not be parsed: {exc}") from exc
+    if _xml.local_name(root) != "ListBucketResult":
+        raise ServiceError(None, "MalformedListing", f"the answer is <{_xml.local_name(root)}>, not a listing")
+    texts = _texts(_xml.namespace(root))
     encoded = texts["EncodingType"](root) == ["url"]
     prefixes, tokens = texts["Prefix"](root), texts["NextContinuationToken"](root)
     if not objects:

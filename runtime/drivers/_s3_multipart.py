@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
-from xml.sax.saxutils import escape
 
-from lxml import etree
-
-from runtime.drivers import _s3_checksum
+from runtime.drivers import _s3_checksum, _xml
 from runtime.drivers._s3_errors import ServiceError, error_fields
 from runtime.drivers._s3_headers import condition_headers, info_from_headers, write_headers, written
 from runtime.errors import PreconditionFailedError
@@ -47,7 +44,7 @@ def field(answer: Answer, name: str) -> str:
     code, message, request_id = error_fields(answer.body)
     if code:
         raise ServiceError(answer.status, code, message, request_id=request_id)
-    text: Any = etree.fromstring(answer.body).findtext(f"{{*}}{name}")
+    text: Any = _xml.parse(answer.body).findtext(f"{{*}}{name}")
     if not text:
         raise ServiceError(answer.status, "MalformedAnswer", f"the answer has no {name}")
     return str(text)
@@ -56,7 +53,7 @@ def field(answer: Answer, name: str) -> str:
 def _part(number: int, token: str) -> str:
     etag, _, checksum = token.partition(" ")
     told = _s3_checksum.element(checksum) if checksum else ""
-    return f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etag)}&quot;</ETag>{told}</Part>"
+    return f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{_xml.escape(etag)}&quot;</ETag>{told}</Part>"
 
 
 class Multipart:
@@ -185,6 +182,6 @@ class Multipart:
         answer = await self._requests.send("GET", path, query=[("tagging", "")])
         pairs = [
             (tag.findtext("{*}Key") or "", tag.findtext("{*}Value") or "")
-            for tag in etree.fromstring(answer.body).iter("{*}Tag")
+            for tag in _xml.parse(answer.body).iter("{*}Tag")
         ]
         return urlencode(pairs)

@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from lxml import etree
-
 from runtime.config import CorsRule, LifecycleConfig, LifecycleRule
-from runtime.drivers import _s3_policy
+from runtime.drivers import _s3_policy, _xml
 from runtime.drivers._s3_errors import ServiceError, classify
 from runtime.errors import PermissionDeniedError
 from runtime.live import LiveEncryption, LiveSettings, Unseen
@@ -33,7 +31,6 @@ _ABSENT: Final = frozenset({
     "NoSuchPublicAccessBlockConfiguration", "OwnershipControlsNotFoundError",
     "ServerSideEncryptionConfigurationNotFoundError",
 })  # fmt: skip
-_PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True)
 _EVERYBODY: Final = ("/groups/global/AllUsers", "/groups/global/AuthenticatedUsers")
 _BLOCKS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -175,10 +172,10 @@ def _parsed(body: bytes, key: str) -> Any:
         if key == "policy":
             policy = json.loads(body)
             return policy if isinstance(policy, dict) else None
-        document = etree.fromstring(body, _PARSER)
-    except (etree.XMLSyntaxError, ValueError):
+        document = _xml.parse(body)
+    except ValueError:
         return None
-    return document if etree.QName(document).localname == _ROOTS[key] else None
+    return document if _xml.local_name(document) == _ROOTS[key] else None
 
 
 def _encryption(document: Any, kms_key_id: str | None) -> LiveEncryption:

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
-from lxml import etree
-
+from runtime.drivers import _xml
 from runtime.drivers._s3_errors import ServiceError
 from runtime.models import UnfinishedUpload
 
@@ -38,10 +37,10 @@ def parse(body: bytes, prefix: str) -> tuple[list[UnfinishedUpload], list[tuple[
     Some servers (moto) do not heed the prefix, so it is compared here once more.
     """
     try:
-        root: Any = etree.fromstring(body)
-    except etree.XMLSyntaxError as exc:
-        raise ServiceError(None, "MalformedListing", f"the page can not be parsed: {exc.msg}") from exc
-    if etree.QName(root).localname != "ListMultipartUploadsResult":
+        root = _xml.parse(body)
+    except _xml.MalformedError as exc:
+        raise ServiceError(None, "MalformedListing", f"the page can not be parsed: {exc}") from exc
+    if _xml.local_name(root) != "ListMultipartUploadsResult":
         raise ServiceError(None, "MalformedListing", "the answer is no list of uploads")
     encoded = root.findtext("{*}EncodingType") == "url"
     uploads = [_upload(element, encoded=encoded) for element in root.iterchildren("{*}Upload")]

@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     from runtime.live import LiveSettings
     from runtime.models import UnfinishedUpload, UploadOptions
 
-if find_spec("aioboto3") is None:  # imported late, as few applications need it; missing at once
-    raise ModuleNotFoundError("No module named 'aioboto3'", name="aioboto3")
+for _package in ("aioboto3", "lxml"):  # imported late, as few calls need them; missing at once
+    if find_spec(_package) is None:
+        raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 
 _ENDLESS: Final = 1 << 62
 _SINGLE_DELETES: Final = 16

@@ -16,15 +16,23 @@ from tests.bench.groups import say
 from tests.bench.tables import Row, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from tests.bench.groups import Plan
 
 _IMPORT = "from time import perf_counter as now; begin = now(); import {}; print((now() - begin) * 1000)"
 
 
+def _environment(byte_code: Path) -> dict[str, str]:
+    """This process's environment, but with byte code kept there whatever it says of byte code."""
+    told = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**told, "PYTHONPYCACHEPREFIX": str(byte_code)}
+
+
 def start(plan: Plan) -> list[Table]:
     """Import, and cold process to first object, each in fresh processes."""
+    environment = _environment(plan.directory / "byte-code")
     imported = Row("import", "import", "ms")
     cold = Row("first-object", "cold process to first object", "ms")
     cpu = Row("first-object-cpu", "the same, processor time", "ms")
@@ -32,8 +40,8 @@ def start(plan: Plan) -> list[Table]:
     for number in range(plan.rounds + 1):  # the first writes byte code and fills the caches, and is left out
         for name in plan.able("s3"):
             command = [sys.executable, "-c", _IMPORT.format(load(name).module)]
-            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            wall, cpu_time = _process([name, json.dumps(asdict(plan.site)), seed_path("get", 0)])
+            told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+            wall, cpu_time = _process([name, json.dumps(asdict(plan.site)), seed_path("get", 0)], environment)
             if number:
                 imported.figures.setdefault(name, []).append(float(told))
                 cold.figures.setdefault(name, []).append(wall)
@@ -43,9 +51,10 @@ def start(plan: Plan) -> list[Table]:
     return [Table("start", "Start", note, rows)]
 
 
-def _process(arguments: Sequence[str]) -> tuple[float, float]:
+def _process(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
+    command = [sys.executable, "-m", "tests.bench.cold", *arguments]
     begin = perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.cold", *arguments], stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     assert process.stdout is not None
     with process.stdout:
         told = process.stdout.read()
