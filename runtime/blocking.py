@@ -271,13 +271,17 @@ class BlockingBlobStore:
         """As `BlobStore.delete_batch`."""
         return self._run(self._store.delete_batch, tuple(paths))
 
-    def copy(self, source: ObjectPath, destination: str) -> FileInfo:
+    def copy(
+        self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         """As `BlobStore.copy`."""
-        return self._run(self._store.copy, source, destination)
+        return self._run(self._store.copy, source, destination, if_not_exists=if_not_exists, if_match=if_match)
 
-    def move(self, source: ObjectPath, destination: str) -> FileInfo:
+    def move(
+        self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         """As `BlobStore.move`."""
-        return self._run(self._store.move, source, destination)
+        return self._run(self._store.move, source, destination, if_not_exists=if_not_exists, if_match=if_match)
 
     def copy_batch(self, operations: Iterable[tuple[ObjectPath, str]]) -> list[str]:
         """As `BlobStore.copy_batch`."""

@@ -243,8 +243,16 @@ class Calls(Driver):
     async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
         return await self._call(self._driver.delete_batch, paths)
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
-        return await self._call(self._driver.copy, source, destination)
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        if if_match is None and not if_not_exists:
+            return await self._call(self._driver.copy, source, destination)
+
+        async def copy() -> FileInfo:
+            return await self._driver.copy(source, destination, if_not_exists=if_not_exists, if_match=if_match)
+
+        return await self._call(copy, safe=False)
 
     # addresses and state
 

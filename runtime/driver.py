@@ -46,6 +46,8 @@ class Capabilities:
         if_not_exists: Whether a write can demand an empty path, atomically, at any size.
         if_match: Whether a write can demand an etag, atomically, at any size.
         delete_if_match: Whether a delete can demand an etag, atomically.
+        copy_if_not_exists: Whether a copy can demand an empty destination, atomically, at any size.
+        copy_if_match: Whether a copy can demand an etag of its destination, atomically, at any size.
         storage_class: Whether `UploadOptions.storage_class` is honoured.
         tags: Whether `UploadOptions.tags` is honoured.
         checksums: Algorithms that the service itself is told and verifies, or that it keeps with the object. (A
@@ -55,7 +57,8 @@ class Capabilities:
         max_parts: Parts that one object may have.
         parallel_parts: Whether parts may be sent in any order, several at once.
         equal_parts: Whether all parts but the last must have the same size (R2).
-        list_multiparts: Whether the service tells of multipart uploads that were never finished.
+        list_multiparts: Whether the service tells of multipart uploads that were never finished. Google has no list
+            of its sessions, Azure none of what was staged for whom; both throw it away after a week.
     """
 
     presign: frozenset[str] = frozenset()
@@ -63,6 +66,8 @@ class Capabilities:
     if_not_exists: bool = False
     if_match: bool = False
     delete_if_match: bool = False
+    copy_if_not_exists: bool = False
+    copy_if_match: bool = False
     storage_class: bool = False
     tags: bool = False
     checksums: frozenset[str] = frozenset()
@@ -257,8 +262,13 @@ class Driver(ABC):
         return failures
 
     @abstractmethod
-    async def copy(self, source: str, destination: str) -> FileInfo:
-        """Copy inside the bucket without the bytes passing through here; keeps every attribute."""
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        """Copy inside the bucket without the bytes passing through here; keeps every attribute.
+
+        The conditions are on what is at *destination*, as those of a write.
+        """
 
     # addresses
 

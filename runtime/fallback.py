@@ -101,6 +101,8 @@ class FallbackDriver(Driver):
                 presign=new.presign - (READING - old.presign),
                 if_match=conditional,
                 delete_if_match=conditional and new.delete_if_match,
+                copy_if_not_exists=False,  # what is at the destination may be in either
+                copy_if_match=False,
             )
             self._able = (new, old, able)
         return self._able[2]
@@ -234,7 +236,11 @@ class FallbackDriver(Driver):
     async def list_multiparts(self, prefix: str) -> Sequence[UnfinishedUpload]:
         return await self._new.list_multiparts(prefix)
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        if if_not_exists or if_match is not None:
+            raise NotSupportedError("what is at the destination may be in either of two backends")
         found = await head_or_none(self._new, source)
         if found is not None and not is_placeholder(found):
             return await self._new.copy(source, destination)

@@ -232,6 +232,20 @@ def _check_conditions(options: UploadOptions, backend: NamedStorageConfig, capab
             raise _refused(backend, "if_match")
 
 
+def check_copy(
+    backend: NamedStorageConfig, capabilities: Capabilities, *, if_not_exists: bool, if_match: str | None
+) -> None:
+    """Refuse conditions of a copy that the backend can not honour."""
+    if if_not_exists and if_match is not None:
+        raise InvalidOptionError("if_not_exists and if_match exclude each other")
+    if if_not_exists and not capabilities.copy_if_not_exists:
+        raise _refused(backend, "copy with if_not_exists")
+    if if_match is not None:
+        check_etag(if_match)
+        if not capabilities.copy_if_match:
+            raise _refused(backend, "copy with if_match")
+
+
 def check_etag(etag: object, name: str = "if_match") -> None:
     """Refuse what can be no etag, before it becomes a header."""
     _check_header(name, etag)

@@ -37,6 +37,7 @@ from runtime.objectwriter import ObjectWriter
 from runtime.operation import Guard, kind_of, translated
 from runtime.options import (
     byte_range,
+    check_copy,
     check_etag,
     check_options,
     check_read_conditions,
@@ -777,20 +778,44 @@ class BlobStore(BlobStoreProtocol):
             error.__cause__ = failure.error
         return error
 
-    async def copy(self, source: ObjectPath, destination: str) -> FileInfo:
-        """Copy one object inside the bucket with all its attributes; the bytes do not pass through here."""
+    async def copy(
+        self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        """Copy one object inside the bucket with all its attributes; the bytes do not pass through here.
+
+        Args:
+            source: Which object.
+            destination: Where to.
+            if_not_exists: Copy only when nothing is there, where the service can (``capabilities.copy_if_not_exists``).
+            if_match: Copy only over the version with this etag, where the service can (``capabilities.copy_if_match``).
+
+        Raises:
+            AlreadyExistsError: *if_not_exists* and an object is there.
+            PreconditionFailedError: *if_match* is not the etag of what is there.
+        """
         with self._operation("copy", source, paths=(source, destination)) as guard:
             old, new = checked_path(source), checked_new_path(destination)
-            info = await self._copy(old, new)
+            check_copy(self.backend, self.driver.capabilities, if_not_exists=if_not_exists, if_match=if_match)
+            info = await self._copy(old, new, if_not_exists=if_not_exists, if_match=if_match)
             if old != new:
                 guard.written = (info,)
             return info
 
-    async def move(self, source: ObjectPath, destination: str) -> FileInfo:
-        """Copy one object, then remove the first. When the removal fails, both are there and the error says so."""
+    async def move(
+        self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        """Copy one object, then remove the first. When the removal fails, both are there and the error says so.
+
+        Args:
+            source: Which object.
+            destination: Where to.
+            if_not_exists: As for `copy`.
+            if_match: As for `copy`.
+        """
         with self._operation("move", source, paths=(source, destination)) as guard:
             old, new = checked_path(source), checked_new_path(destination)
-            info = await self._copy(old, new)
+            check_copy(self.backend, self.driver.capabilities, if_not_exists=if_not_exists, if_match=if_match)
+            info = await self._copy(old, new, if_not_exists=if_not_exists, if_match=if_match)
             if old != new:
                 guard.written = (info,)
                 try:
@@ -846,10 +871,14 @@ class BlobStore(BlobStoreProtocol):
                 tasks.start_soon(copy, old, new)
         return done, failures[0] if failures else None
 
-    async def _copy(self, old: str, new: str) -> FileInfo:
+    async def _copy(self, old: str, new: str, *, if_not_exists: bool = False, if_match: str | None = None) -> FileInfo:
         if old == new:
-            return await self._calls.head(old)  # services refuse to copy an object onto itself
-        return await self._calls.copy(old, new)
+            info = await self._calls.head(old)  # services refuse to copy an object onto itself
+            if if_not_exists:
+                raise AlreadyExistsError("an object is at this path already")
+            self._demand(info, if_match, None)
+            return info
+        return await self._calls.copy(old, new, if_not_exists=if_not_exists, if_match=if_match)
 
     # addresses
 

@@ -134,7 +134,9 @@ class CacheControlIsDropped(MemoryDriver):
 
 @defect(6, "test_copy_keeps_content_and_every_attribute")
 class CopyReuploadsBytes(MemoryDriver):
-    async def copy(self, source: str, destination: str) -> FileInfo:
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         data = await (await self.get(source)).read()
         return await self.put(destination, data, _options())
 

@@ -19,12 +19,14 @@ from runtime.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from runtime.drivers._http import HttpClient, Reply
-    from runtime.models import FileInfo
+    from runtime.models import FileInfo, UploadOptions
 
 _POLL_SECONDS: Final = 0.5
 
 
-async def copy_blob(http: HttpClient, source: str, readable_source: str, target: str, path: str) -> FileInfo:
+async def copy_blob(
+    http: HttpClient, source: str, readable_source: str, target: str, path: str, conditions: UploadOptions
+) -> FileInfo:
     """Copy the blob at *source* to *target*.
 
     Args:
@@ -33,16 +35,19 @@ async def copy_blob(http: HttpClient, source: str, readable_source: str, target:
         readable_source: The same as the service may read it: with a shared access signature, where that is used.
         target: URL of the destination.
         path: Path of the destination.
+        conditions: What has to be true of it.
     """
     found = await http.read(Request("HEAD", source))
     headers = {"x-ms-copy-source": readable_source, "x-ms-source-if-match": found.headers["etag"]}
+    headers |= wire.condition_headers(conditions)
     tier = found.headers.get("x-ms-access-tier")
     if tier and found.headers.get("x-ms-access-tier-inferred") != "true":
         headers["x-ms-access-tier"] = tier
     if int(found.headers.get("x-ms-tag-count", "0")):
         tags = await http.read(Request("GET", source, {"comp": "tags"}))
         headers["x-ms-tags"] = wire.tags_header(tags.body)
-    reply = await http.read(Request("PUT", target, headers=headers), {202})
+    repeatable = not (conditions.if_not_exists or conditions.if_match)
+    reply = await http.read(Request("PUT", target, headers=headers, repeatable=repeatable), {202})
     done = await _finished(http, target, reply)
     return replace(
         wire.info_of(path, found.headers),

@@ -45,6 +45,12 @@ def write_headers(options: UploadOptions) -> dict[str, str]:
         headers["x-ms-tags"] = "&".join(f"{quote(name, '')}={quote(value, '')}" for name, value in options.tags.items())
     for name, value in (options.metadata or {}).items():
         headers[_META + name.replace("-", "__0x2d__")] = value
+    return headers | condition_headers(options)
+
+
+def condition_headers(options: UploadOptions) -> dict[str, str]:
+    """What has to be true of the blob that is written."""
+    headers = {}
     if options.if_not_exists:
         headers["if-none-match"] = "*"
     if options.if_match is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runtime.drivers._local_attributes import Version
@@ -45,8 +46,8 @@ class Bucket(Files):
                 hashes.update(view[start : start + BLOCK])
             return self.commit(stop, path, staged, hashes, options)
 
-    def copy(self, stop: Stop, source: str, destination: str) -> FileInfo:
-        """Copy one object with its attributes."""
+    def copy(self, stop: Stop, source: str, destination: str, conditions: UploadOptions) -> FileInfo:
+        """Copy one object with its attributes, if the *conditions* hold for what is at the destination."""
         current = self.current(source, stop, opened=True)
         if current is None:
             raise FileNotFoundError(errno.ENOENT, "no such object", source)
@@ -60,7 +61,10 @@ class Bucket(Files):
                     staged.write(block, offset)
                     hashes.update(block)
                     offset += len(block)
-                return self.commit(stop, destination, staged, hashes, version.options())
+                options = replace(
+                    version.options(), if_not_exists=conditions.if_not_exists, if_match=conditions.if_match
+                )
+                return self.commit(stop, destination, staged, hashes, options)
         finally:
             os.close(found.fd)
 

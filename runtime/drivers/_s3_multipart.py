@@ -133,13 +133,17 @@ class Multipart:
             if exc.code != "NoSuchUpload":
                 raise
 
-    async def copy(self, source: str, copy_source: str, destination: str) -> None:
-        """Copy an object that is too large for one request, part by part, with its attributes and tags.
+    async def copy(self, source: str, copy_source: str, destination: str, conditions: UploadOptions) -> None:
+        """Copy an object part by part, with its attributes and tags: a large one, or one on conditions.
+
+        The commit of an upload in parts takes conditions on every server that has conditions; CopyObject has them on
+        AWS only, under other names on R2, and elsewhere they are dropped.
 
         Args:
             source: Path to copy.
             copy_source: The same as the header ``x-amz-copy-source`` names it.
             destination: Path to write.
+            conditions: What has to be true of what is there.
         """
         part_size = self.copy_part
         head = (await self._requests.send("HEAD", source)).headers
@@ -147,8 +151,12 @@ class Multipart:
         headers |= {name: value for name, value in head.items() if name.startswith("x-amz-meta-")}
         if self._has_tags and (tags := await self._tags(source)):  # HEAD need not tell their count
             headers["x-amz-tagging"] = tags
-        upload_id = await self._begin(destination, {**headers, **self._encryption})
         size = int(head["content-length"])
+        if size == 0:  # there is no part of nothing
+            headers |= {**self._encryption, **condition_headers(conditions)}
+            await self._requests.send("PUT", destination, headers=headers)
+            return
+        upload_id = await self._begin(destination, {**headers, **self._encryption})
         limit = asyncio.Semaphore(COPIES_AT_ONCE)
 
         async def part(number: int, start: int) -> str:
@@ -171,7 +179,9 @@ class Multipart:
                     group.create_task(part(number, start))
                     for number, start in enumerate(range(0, size, part_size), start=1)
                 ]
-            await self._complete(destination, upload_id, [task.result() for task in tasks], {})
+            await self._complete(
+                destination, upload_id, [task.result() for task in tasks], condition_headers(conditions)
+            )
         except BaseException as exc:
             await asyncio.shield(self.abort(destination, upload_id))
             if isinstance(exc, BaseExceptionGroup):  # the others were cancelled because of the first

@@ -38,6 +38,7 @@ from runtime.drivers._azure_errors import detail_of, kind_of, read_error
 from runtime.drivers._azure_presign import Presigner
 from runtime.drivers._http import HttpClient, HttpReader, Reply, Request, ServiceError
 from runtime.errors import AlreadyExistsError, ConfigError, InvalidPathError, PreconditionFailedError
+from runtime.models import UploadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig, StorageAzureConfig
     from runtime.errors import StorageError
     from runtime.live import LiveSettings
-    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest
 
 _START_FROM_VERSION: Final = "2026-02-06"  # the first that knows startFrom
 
@@ -78,6 +79,8 @@ class AzureDriver(Driver):
             if_not_exists=True,
             if_match=True,
             delete_if_match=True,
+            copy_if_not_exists=True,
+            copy_if_match=True,
             storage_class=True,
             tags=True,
             checksums=frozenset({"crc64nvme", "md5"}),
@@ -214,11 +217,7 @@ class AzureDriver(Driver):
         try:
             return await self._http.read(replace(request, repeatable=not conditional), {201})
         except ServiceError as exc:
-            if options.if_not_exists and exc.code in {"BlobAlreadyExists", "ConditionNotMet"}:
-                exc.kind = AlreadyExistsError
-            elif options.if_match is not None and exc.code == "BlobNotFound":
-                exc.kind = PreconditionFailedError
-            raise
+            raise _conditional(exc, options) from exc.__cause__
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
         headers = {} if if_match is None else {"if-match": wire.quoted(if_match)}
@@ -252,11 +251,17 @@ class AzureDriver(Driver):
         reply = await self._http.read(request, {202})
         return batch.refusals_of(reply.headers.get("content-type", ""), reply.body, len(paths))
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         url = self._blob_url(source)
         credential = self._credential
         readable = credential.signed_source(url) if isinstance(credential, SasToken) else url
-        return await copy_blob(self._http, url, readable, self._blob_url(destination), destination)
+        conditions = UploadOptions(if_not_exists=if_not_exists, if_match=if_match)
+        try:
+            return await copy_blob(self._http, url, readable, self._blob_url(destination), destination, conditions)
+        except ServiceError as exc:
+            raise _conditional(exc, conditions) from exc.__cause__
 
     # addresses
 
@@ -299,6 +304,15 @@ class AzureDriver(Driver):
 
     def error_detail(self, error: Exception) -> str | None:
         return detail_of(error)
+
+
+def _conditional(error: ServiceError, options: UploadOptions) -> ServiceError:
+    """*error* of a conditional write, as what it says about the condition."""
+    if options.if_not_exists and error.code in {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}:
+        error.kind = AlreadyExistsError
+    elif options.if_match is not None and error.code in {"BlobNotFound", "TargetConditionNotMet"}:
+        error.kind = PreconditionFailedError
+    return error
 
 
 driver_class = AzureDriver

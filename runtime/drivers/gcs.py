@@ -38,6 +38,7 @@ from runtime.drivers._gcs_presign import Presigner
 from runtime.drivers._gcs_upload import QUANTUM, Session, upload_whole
 from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError
 from runtime.errors import AlreadyExistsError, ConfigError, PreconditionFailedError
+from runtime.models import UploadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig, StorageGCSConfig
     from runtime.errors import StorageError
     from runtime.live import LiveSettings
-    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest
 
 _ENDPOINT: Final = "https://storage.googleapis.com"
 _DELETES_AT_ONCE: Final = 32
@@ -86,6 +87,8 @@ class GCSDriver(Driver):
             if_not_exists=True,
             if_match=True,
             delete_if_match=True,
+            copy_if_not_exists=True,
+            copy_if_match=True,
             storage_class=True,
             checksums=frozenset({"crc32c", "md5"}),
             min_part_size=QUANTUM,
@@ -197,7 +200,11 @@ class GCSDriver(Driver):
         return self._sessions[upload_id]
 
     def _write_query(self, options: UploadOptions) -> dict[str, str]:
-        query = {} if self._kms_key is None else {"kmsKeyName": self._kms_key}
+        return ({} if self._kms_key is None else {"kmsKeyName": self._kms_key}) | self._conditions(options)
+
+    @staticmethod
+    def _conditions(options: UploadOptions) -> dict[str, str]:
+        query = {}
         if options.if_not_exists:
             query["ifGenerationMatch"] = "0"
         elif options.if_match is not None:
@@ -243,15 +250,24 @@ class GCSDriver(Driver):
         results = await asyncio.gather(*map(delete, paths))
         return [failure for failure in results if failure is not None]
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         url = f"{self._object_url(source)}/rewriteTo/b/{quote(self._settings.bucket, '')}/o/{_quoted(destination)}"
         query = {"fields": f"done,rewriteToken,resource({wire.FIELDS})"}
         if self._kms_key is not None:
             query["destinationKmsKeyName"] = self._kms_key
+        conditions = UploadOptions(if_not_exists=if_not_exists, if_match=if_match)
+        query |= self._conditions(conditions)
+        return await self._write(self._rewrite(url, query), conditions)
+
+    async def _rewrite(self, url: str, query: dict[str, str]) -> dict[str, Any]:
+        repeatable = "ifGenerationMatch" not in query
         while True:  # large objects take several calls, each continues the one before
-            answer = json.loads((await self._http.read(Request("POST", url, query))).body)
+            answer = json.loads((await self._http.read(Request("POST", url, query, repeatable=repeatable))).body)
             if answer["done"]:
-                return wire.info_of(answer["resource"])
+                resource: dict[str, Any] = answer["resource"]
+                return resource
             query["rewriteToken"] = answer["rewriteToken"]
 
     # addresses

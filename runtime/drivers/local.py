@@ -51,14 +51,14 @@ from runtime.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from runtime.models import UnfinishedUpload
+from runtime.models import UnfinishedUpload, UploadOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import timedelta
 
     from runtime.config import NamedStorageConfig
-    from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
+    from runtime.models import FileInfo, ObjectPage, PresignedRequest
 
 _SMALL: Final = 256 * 1024
 """Objects up to here are read by the same worker thread that opens them."""
@@ -144,6 +144,8 @@ class LocalDriver(Driver):
         if_not_exists=True,
         if_match=True,
         delete_if_match=True,
+        copy_if_not_exists=True,
+        copy_if_match=True,
         checksums=frozenset(DIGEST_BYTES),
         list_multiparts=True,
     )
@@ -270,8 +272,11 @@ class LocalDriver(Driver):
                 failures.append(DeleteFailure(path, exc))
         return failures
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
-        return await in_thread(self._bucket.copy, source, destination)
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        asked = UploadOptions(if_not_exists=if_not_exists, if_match=if_match)
+        return await in_thread(self._bucket.copy, source, destination, asked)
 
     # addresses
 

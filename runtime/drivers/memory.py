@@ -70,6 +70,8 @@ class MemoryDriver(Driver):
         if_not_exists=True,
         if_match=True,
         delete_if_match=True,
+        copy_if_not_exists=True,
+        copy_if_match=True,
         list_multiparts=True,
         checksums=frozenset(DIGEST_BYTES),
     )
@@ -169,8 +171,14 @@ class MemoryDriver(Driver):
         if self._objects.pop(path, None) is not None:
             self._sorted = None
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         stored = self._at(source)
+        if if_not_exists and destination in self._objects:
+            raise AlreadyExistsError("an object is at this path already")
+        if if_match is not None:
+            self._demand_etag(destination, if_match)
         now = self._now()
         info = replace(
             stored.told(), path=destination, last_modified=now, created_at=now, version=str(next(self._numbers))

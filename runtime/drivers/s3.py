@@ -40,7 +40,7 @@ from runtime.drivers._s3_requests import Requests
 from runtime.drivers._s3_signing import Signer
 from runtime.drivers._wire_reading import NoBytes
 from runtime.errors import AlreadyExistsError, PreconditionFailedError
-from runtime.models import FileInfo, ObjectPage, PresignedRequest
+from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from runtime.driver import ByteRange, Bytes, ObjectReader
     from runtime.errors import StorageError
     from runtime.live import LiveSettings
-    from runtime.models import UnfinishedUpload, UploadOptions
+    from runtime.models import UnfinishedUpload
 
 for _package in ("aioboto3", "lxml"):  # imported late, as few calls need them; missing at once
     if find_spec(_package) is None:
@@ -70,6 +70,8 @@ class S3Driver(Driver):
         if_not_exists=True,
         if_match=True,
         delete_if_match=True,
+        copy_if_not_exists=True,
+        copy_if_match=True,
         storage_class=True,
         tags=True,
         checksums=frozenset(_s3_checksum.HEADERS),
@@ -220,8 +222,17 @@ class S3Driver(Driver):
         await asyncio.gather(*map(delete, paths))
         return failures
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         copy_source = f"/{encode(self._settings.bucket)}/{encode(source)}"
+        conditions = UploadOptions(if_not_exists=if_not_exists, if_match=if_match)
+        if if_not_exists or if_match is not None:  # servers that do not know them on a copy overwrite nevertheless
+            try:
+                await self._multipart.copy(source, copy_source, destination, conditions)
+            except ServiceError as exc:
+                raise _conditional(exc, conditions) from exc.__cause__
+            return await self.head(destination)
         headers = {"x-amz-copy-source": copy_source, **self._sse}
         try:
             field(await self._requests.send("PUT", destination, headers=headers), "ETag")
@@ -229,7 +240,7 @@ class S3Driver(Driver):
             # One request copies at most 5 GiB; S3 has no code of its own for it.
             if exc.code != "InvalidRequest" or (await self.head(source)).size <= self.capabilities.max_part_size:
                 raise
-            await self._multipart.copy(source, copy_source, destination)
+            await self._multipart.copy(source, copy_source, destination, conditions)
         return await self.head(destination)
 
     def url(self, path: str) -> str:

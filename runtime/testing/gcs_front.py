@@ -5,6 +5,7 @@ It stands between a client and an emulator (fake-gcs-server) and answers as the 
 * signed URLs: GOOG4-RSA-SHA256, headers and lifetime are verified (`runtime.testing._goog4`);
 * the JSON API and unsigned object requests: only with an access token that is known, or for a public bucket;
 * CORS: by the bucket's declared rules, preflight requests included;
+* ``ifGenerationMatch`` of deletions and rewrites, which fake-gcs-server drops: compared, one such request at a time;
 * the checksum of a resumable upload: verified before its last chunk arrives (`runtime.testing._goog_hash`).
 
     front = GCSFront(upstream.url, keys={email: public_key}, cors={"bucket": [CorsRule(...)]})
@@ -17,6 +18,7 @@ Source:
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 _JSON_API: Final = ("/storage/v1/", "/upload/storage/v1/", "/download/storage/v1/", "/batch/storage/v1")
 _METHODS: Final = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
+_REWRITE: Final = "/rewriteTo/b/"
 _NOT_PASSED_ON: Final = frozenset({"connection", "host", "keep-alive", "origin", "te", "transfer-encoding"})
 _NOT_PASSED_BACK: Final = frozenset({"connection", "date", "keep-alive", "server", "transfer-encoding"})
 
@@ -75,6 +78,7 @@ class GCSFront:
         self._public = public
         self._now = now
         self._uploads = Uploads()
+        self._conditional = asyncio.Lock()
         self._app = Starlette(routes=[Route("/{path:path}", self._answer, methods=_METHODS)], lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
@@ -91,7 +95,10 @@ class GCSFront:
         path = request.scope["raw_path"].decode("ascii")
         if path.startswith(_JSON_API):
             if not self._has_token(request, otherwise=self._knows_token is None):
-                return _json_refusal()
+                return _refused(401, "authError", "Invalid Credentials")
+            if _is_conditional(request, path):
+                async with self._conditional:
+                    return await self._if_generation_matches(request, path)
             return await self._forward(request, path)
         cors = self._cors_headers(request, path)
         if request.method == "OPTIONS":
@@ -145,6 +152,14 @@ class GCSFront:
                 }
         return {}
 
+    async def _if_generation_matches(self, request: Request, path: str) -> Response:
+        target = f"/storage/v1/b/{path.rpartition(_REWRITE)[2]}" if _REWRITE in path else path
+        async with self._session.get(URL(f"{self._upstream}{target}", encoded=True)) as answer:
+            found = (await answer.json())["generation"] if answer.status == 200 else "0"
+        if found != request.query_params["ifGenerationMatch"]:
+            return _refused(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+        return await self._forward(request, path)
+
     async def _forward(self, request: Request, path: str) -> Response:
         """Let the emulator answer."""
         query = request.url.query
@@ -152,7 +167,7 @@ class GCSFront:
         if request.method == "PUT" and "upload_id" in request.query_params:
             data = await self._uploads.body(request.query_params["upload_id"], request.headers, request.stream())
             if data is None:
-                return _wrong_checksum()
+                return _refused(400, "invalid", "Provided CRC32C doesn't match calculated CRC32C.")
         sent = await self._session.request(
             request.method,
             URL(f"{self._upstream}{path}{'?' if query else ''}{query}", encoded=True),
@@ -164,6 +179,10 @@ class GCSFront:
         if "location" in headers:  # an upload goes on through the front
             headers["location"] = headers["location"].replace(self._upstream, str(request.base_url).rstrip("/"), 1)
         return StreamingResponse(_body(sent), sent.status, headers)
+
+
+def _is_conditional(request: Request, path: str) -> bool:
+    return "ifGenerationMatch" in request.query_params and (request.method == "DELETE" or _REWRITE in path)
 
 
 def _has_body(request: Request) -> bool:
@@ -180,15 +199,9 @@ def _bucket(path: str) -> str:
     return path.lstrip("/").partition("/")[0]
 
 
-def _wrong_checksum() -> JSONResponse:
-    message = "Provided CRC32C doesn't match calculated CRC32C."
-    error: dict[str, Any] = {"code": 400, "message": message, "errors": [{"reason": "invalid", "message": message}]}
-    return JSONResponse({"error": error}, 400)
-
-
-def _json_refusal() -> JSONResponse:
-    error: dict[str, Any] = {"code": 401, "message": "Invalid Credentials", "errors": [{"reason": "authError"}]}
-    return JSONResponse({"error": error}, 401)
+def _refused(status: int, reason: str, message: str) -> JSONResponse:
+    error: dict[str, Any] = {"code": status, "message": message, "errors": [{"reason": reason, "message": message}]}
+    return JSONResponse({"error": error}, status)
 
 
 def _xml_refusal(refused: RefusedError, headers: Mapping[str, str]) -> Response:

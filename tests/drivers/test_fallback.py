@@ -64,8 +64,10 @@ class Settled(OverMemory):
         self._settle(path)
         return info
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
-        info = await super().copy(source, destination)
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        info = await super().copy(source, destination, if_not_exists=if_not_exists, if_match=if_match)
         self._settle(destination)
         return info
 

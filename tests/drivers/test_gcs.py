@@ -101,10 +101,6 @@ async def gcs(cloud: Cloud) -> AsyncIterator[BlobStore]:
 
 
 class TestFakeGcsServerBehindTheStrictFront(BlobStoreConformance):
-    test_delete_if_match_spares_other_versions = excused(
-        "test_delete_if_match_spares_other_versions",
-        reason="fake-gcs-server 1.56 ignores ifGenerationMatch on a deletion (fakestorage/object.go, deleteObject)",
-    )
     test_delimited_listing_is_the_same_at_every_page_size = excused(
         "test_delimited_listing_is_the_same_at_every_page_size",
         reason="fake-gcs-server 1.56 puts all later prefixes on every page (ListObjectsWithOptionsPaginated)",

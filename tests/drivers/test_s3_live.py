@@ -99,7 +99,7 @@ async def test_every_way_of_writing_asks_for_the_configured_encryption(server: S
         await driver.put("checked", b"x", replace(OPTIONS, checksum=checksum("sha256", b"x")))
         await multipart(driver, "parts")
         await driver.copy("plain", "copied")
-        await driver._multipart.copy("plain", f"/{bucket}/plain", "copied-in-parts")
+        await driver._multipart.copy("plain", f"/{bucket}/plain", "copied-in-parts", OPTIONS)
         for key in ("plain", "strange//name", "checked", "parts", "copied", "copied-in-parts"):
             head = client(ministack).head_object(Bucket=bucket, Key=key)
             assert head["ServerSideEncryption"] == algorithm, key

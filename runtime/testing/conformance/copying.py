@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.errors import InvalidPathError, NotFoundError
+from runtime.errors import AlreadyExistsError, InvalidPathError, NotFoundError, PreconditionFailedError
 from runtime.testing.conformance.suite import Suite
-from runtime.testing.conformance.support import fill, paths_of, payload
+from runtime.testing.conformance.support import fill, in_parallel, paths_of, payload, refused
 from runtime.testing.conformance.watching import part_size
 
 if TYPE_CHECKING:
@@ -107,6 +107,66 @@ class Copying(Suite):
             with pytest.raises(InvalidPathError):
                 await store.move("source", destination)
         assert await paths_of(store) == ["source"]
+
+    async def test_copy_if_not_exists_spares_what_is_there(self, store: BlobStore) -> None:
+        await self._attributed(store, "source")
+        await store.upload("empty", b"", content_type="text/x-empty")
+        await store.upload("taken", b"kept")
+        if not store.capabilities.copy_if_not_exists:
+            for call in (store.copy, store.move):
+                with refused("copy with if_not_exists"):
+                    await call("source", "new", if_not_exists=True)
+            assert await paths_of(store) == ["empty", "source", "taken"]
+            return
+        for source in ("source", "empty"):
+            await store.copy(source, f"new-{source}", if_not_exists=True)
+            for name in ATTRIBUTES:
+                found = getattr(await store.info(f"new-{source}"), name)
+                assert found == getattr(await store.info(source), name), f"{name} changed on the way"
+            for call in (store.copy, store.move):
+                with pytest.raises(AlreadyExistsError):
+                    await call(source, "taken", if_not_exists=True)
+        with pytest.raises(AlreadyExistsError):
+            await store.copy("taken", "taken", if_not_exists=True)
+        assert await store.download("taken") == b"kept"
+        assert await store.download("source") == b"content", "a move that was refused removed its source"
+        assert await self.leftovers(store) == []
+
+    async def test_copy_if_match_replaces_only_the_asked_version(self, store: BlobStore) -> None:
+        await store.upload("source", b"new")
+        first = await store.upload("taken", b"first")
+        if not store.capabilities.copy_if_match:
+            with refused("copy with if_match"):
+                await store.copy("source", "taken", if_match=first.etag)
+            assert await store.download("taken") == b"first"
+            return
+        second = await store.upload("taken", b"second")
+        for path in ("taken", "missing"):
+            with pytest.raises(PreconditionFailedError):
+                await store.copy("source", path, if_match=first.etag)
+        assert await store.download("taken") == b"second"
+        assert not await store.exists("missing")
+        await store.copy("source", "taken", if_match=second.etag)
+        assert await store.download("taken") == b"new"
+        assert await self.leftovers(store) == []
+
+    async def test_racing_copies_to_an_empty_path_have_exactly_one_winner(self, store: BlobStore) -> None:
+        if not store.capabilities.copy_if_not_exists:
+            return  # that it is refused is tested above
+        winners: list[int] = []
+
+        async def copy(number: int) -> None:
+            try:
+                await store.copy(f"source-{number}", "contended", if_not_exists=True)
+            except AlreadyExistsError:
+                return
+            winners.append(number)
+
+        for number in range(6):
+            await store.upload(f"source-{number}", b"%d" % number)
+        await in_parallel(copy, range(6))
+        assert len(winners) == 1, f"copies {winners} were all told that they made the object"
+        assert await store.download("contended") == b"%d" % winners[0]
 
     async def test_move_leaves_the_object_at_its_new_path_only(self, store: BlobStore) -> None:
         await self._attributed(store, "source")

@@ -76,9 +76,11 @@ class Unsteady(Watched):
         self._step("delete")
         await super().delete(path, if_match=if_match)
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         self._step("copy")
-        return await super().copy(source, destination)
+        return await super().copy(source, destination, if_not_exists=if_not_exists, if_match=if_match)
 
 
 class _Breaking(PassingReader):

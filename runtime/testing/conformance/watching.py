@@ -125,8 +125,10 @@ class Watched(Driver):
     async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
         return await self.inner.delete_batch(paths)
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
-        return await self.inner.copy(source, destination)
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        return await self.inner.copy(source, destination, if_not_exists=if_not_exists, if_match=if_match)
 
     def url(self, path: str) -> str:
         return self.inner.url(path)

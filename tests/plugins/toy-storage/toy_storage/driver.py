@@ -159,7 +159,9 @@ class ToyDriver(Driver):
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
         self._box.pop(path, None)
 
-    async def copy(self, source: str, destination: str) -> FileInfo:
+    async def copy(
+        self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+    ) -> FileInfo:
         data, info = self._toy(source)
         copied = replace(info, path=destination, last_modified=datetime.now(UTC))
         self._box[destination] = (data, copied)
