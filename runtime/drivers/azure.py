@@ -3,7 +3,9 @@ r"""Azure Blob Storage.
 Paths: a path is the blob's name, percent-encoded in URLs. Azure takes ``\`` for ``/``, so the driver refuses it.
 
 Limits: 50,000 blocks of 4,000 MiB; an aborted upload leaves uncommitted blocks, which nobody can see or list as
-objects and which the service throws away after a week (or with the next write of the blob). Two multipart uploads
+objects and which the service throws away after a week (or with the next write of the blob). So there is no `sweep`:
+``List Blobs`` with ``include=uncommittedblobs`` names such blobs without a time, and all that removes their blocks
+earlier is a commit, which makes an object that everybody sees. Two multipart uploads
 of one path at a time: the first that completes wins, the other one is told to try again.
 
 Errors: by ``x-ms-error-code`` and status.

@@ -2,7 +2,8 @@
 
 Paths: a path is the object's name, percent-encoded in URLs as one segment; no name is changed on the way.
 
-Limits: parts of a resumable upload go one after the other, in multiples of 256 KiB. Preconditions are object
+Limits: parts of a resumable upload go one after the other, in multiples of 256 KiB. There is no `sweep`, as Google
+has no list of such uploads; it forgets those that nobody finished after a week. Preconditions are object
 generations, which are our etags.
 
 Errors: by status and, where the JSON API gives one, by ``reason``.

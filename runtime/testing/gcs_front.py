@@ -19,6 +19,7 @@ Source:
 from __future__ import annotations
 
 import asyncio
+import io
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -165,9 +166,10 @@ class GCSFront:
         query = request.url.query
         data: Any = request.stream() if _has_body(request) else None
         if request.method == "PUT" and "upload_id" in request.query_params:
-            data = await self._uploads.body(request.query_params["upload_id"], request.headers, request.stream())
-            if data is None:
+            body = await self._uploads.body(request.query_params["upload_id"], request.headers, request.stream())
+            if body is None:
                 return _refused(400, "invalid", "Provided CRC32C doesn't match calculated CRC32C.")
+            data = io.BytesIO(body)  # aiohttp warns of large bodies that are bytes
         sent = await self._session.request(
             request.method,
             URL(f"{self._upstream}{path}{'?' if query else ''}{query}", encoded=True),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
+from runtime.driver import Capabilities
 from runtime.testing.conformance import BlobStoreConformance as Base
 from runtime.testing.conformance import conformance_tests, excused
 
@@ -135,6 +137,11 @@ def test_names_of_all_tests_are_sentences_and_none_hides_another() -> None:
     named = [name for part in parts for name in vars(part) if name.startswith("test_")]
     assert sorted(named) == list(conformance_tests()), "two parts have a test of the same name"
     assert not [name for name in named if name.count("_") < 3]
+
+
+def test_every_capability_is_derived_by_a_test_of_its_own() -> None:
+    found = {name for name in conformance_tests() if name.startswith("test_capability_")}
+    assert found == {f"test_capability_{field.name}_is_true" for field in fields(Capabilities)}
 
 
 def test_suite_needs_pytest_and_nothing_else() -> None:

@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.testing.conformance.atomicity import Atomicity
+from runtime.testing.conformance.capabilities import Truth
 from runtime.testing.conformance.conditions import Conditions
 from runtime.testing.conformance.copying import Copying
 from runtime.testing.conformance.deleting import Deleting
@@ -88,6 +89,7 @@ class BlobStoreConformance(
     Paths,
     Presigning,
     Errors,
+    Truth,
     Patience,
     Lifecycle,
 ):
