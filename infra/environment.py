@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from infra.emit import document
 from infra.endpoints import endpoints
 from infra.engine.automation import PulumiEngine
+from infra.identity_r2 import KeyPair
 from infra.provision import SECRETS, plan
-from infra.spec import load_spec
+from infra.spec import context_of, load_spec
 from runtime.errors import StorageError
 from runtime.interpolation import REFERENCE
 
@@ -47,13 +48,28 @@ def resolved(stack: Stack, secrets: Mapping[str, Any]) -> dict[str, str]:
 
 def _of_emulators(stack: Stack) -> dict[str, str]:
     found = endpoints(stack).get("aws")
+    keys = _of_tokens(stack)
     if found is None:
-        return {}
+        return keys
     return {
         "AWS_ENDPOINT_URL_S3": found.url,
         "AWS_ACCESS_KEY_ID": found.access_key,
         "AWS_SECRET_ACCESS_KEY": found.secret_key,
+        **keys,
     }
+
+
+def _of_tokens(stack: Stack) -> dict[str, str]:
+    """The key pairs of R2 tokens, from the files that the program wrote; those that are not made yet are missing."""
+    spec = load_spec(stack)
+    files = {
+        variable: file
+        for backend in spec.backends
+        if "token" in backend.identities
+        for grant in backend.grants
+        for variable, file in KeyPair(grant, backend, context_of(stack, spec)).files.items()
+    }
+    return {variable: file.read_text() for variable, file in files.items() if file.is_file()}
 
 
 def _referenced(stack: Stack) -> set[str]:

@@ -115,6 +115,10 @@ class PodIdentity(ServiceAccount):
 
     cluster: str = Field(pattern=r"^[0-9A-Za-z][\w-]{0,99}$", description="the EKS cluster's name")
 
+    def own_label(self) -> str:
+        """``prod/media/api``."""
+        return f"{self.cluster}/{super().own_label()}"
+
 
 class Irsa(ServiceAccount):
     """A role for the pods of a cluster whose OIDC provider IAM knows.

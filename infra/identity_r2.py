@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from infra.backend import Grant
+    from infra.backend import BackendSpec, Grant
     from infra.context import Context
-    from infra.r2 import Spec
 
 KINDS: Final = frozenset({"token"})
 """The identities that are made here."""
@@ -45,7 +45,7 @@ _READER: Final = frozenset({"read", "list"})
 _EVERYTHING: Final = frozenset({"read", "write", "list", "delete"})
 
 
-def problems(spec: Spec) -> Iterator[Problem]:
+def problems(spec: BackendSpec) -> Iterator[Problem]:
     """Grants that no token can express, and tokens that have ended."""
     today = datetime.now(UTC).date()
     for index, grant in enumerate(spec.grants):
@@ -63,6 +63,19 @@ def problems(spec: Spec) -> Iterator[Problem]:
             yield Problem(f"{path}.to.token.expires", found, "a later day; the key pair stays the same")
 
 
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where a token's bucket is."""
+
+    account: str
+    jurisdiction: str
+    name: str
+
+    def resource(self) -> str:
+        """What the token is for: the one bucket, in its jurisdiction."""
+        return json.dumps({f"com.cloudflare.edge.r2.bucket.{self.account}_{self.jurisdiction}_{self.name}": "*"})
+
+
 class KeyPair:
     """One grant's token and its key pair.
 
@@ -74,10 +87,10 @@ class KeyPair:
     Attributes:
         access_key: Variable of the token's id.
         secret_key: Variable of the secret.
-        files: On an emulator the files of both.
+        files: On an emulator the file of each variable.
     """
 
-    def __init__(self, grant: Grant, spec: Spec, context: Context) -> None:
+    def __init__(self, grant: Grant, spec: BackendSpec, context: Context) -> None:
         self._grant, self._spec, self._context = grant, spec, context
         first = next(each for each in spec.grants if each.to.token)
         parts = [spec.name] if grant is first or grant.to.token is None else [spec.name, grant.to.token.label]
@@ -85,30 +98,31 @@ class KeyPair:
         self.access_key, self.secret_key = f"{name}_ACCESS_KEY", f"{name}_SECRET_KEY"
         stem = f"token_{'_'.join(parts)}"
         kinds = ("access_key", "secret_key")
-        self.files: tuple[Path, ...] = tuple(key_file(context.stack, stem, kind) for kind in kinds)
+        files = (key_file(context.stack, stem, kind) for kind in kinds)
+        self.files: dict[str, Path] = dict(zip((self.access_key, self.secret_key), files, strict=True))
 
     def references(self) -> dict[str, str]:
         """The key pair as the contract has it."""
         if self._context.emulated("cloudflare"):
-            access, secret = (self._context.reference(file) for file in self.files)
+            access, secret = (self._context.reference(file) for file in self.files.values())
             return {"access_key": access, "secret_key": secret}
         return {"access_key": f"${{{self.access_key}}}", "secret_key": f"${{{self.secret_key}}}"}
 
     def make(
-        self, bucket: str, account: str, opts: pulumi.ResourceOptions, parent: pulumi.Resource
+        self, bucket: Bucket, opts: pulumi.ResourceOptions, parent: pulumi.Resource
     ) -> tuple[cloudflare.Token, dict[str, pulumi.Output[str]]]:
-        """The token, and the values of the variables."""
+        """The token for a bucket, and the values of the variables."""
         spec, emulated = self._spec, self._context.emulated("cloudflare")
         label = self._grant.to.token.label if self._grant.to.token else ""
         group = EMULATED_GROUPS[self._permission()]
-        found = group if emulated else cloudflare.permission_group(account, self._permission(), parent)
+        found = group if emulated else cloudflare.permission_group(bucket.account, self._permission(), parent)
         policy = cloudflare.TokenPolicy(
             effect="allow",
             permission_groups=(cloudflare.PermissionGroup(id=found),),
-            resources=resources(account, spec.jurisdiction, bucket),
+            resources=bucket.resource(),
         )
         args = cloudflare.TokenArgs(
-            account_id=account, name=f"{bucket} {label}", policies=(policy,), expires_on=self._expiry()
+            account_id=bucket.account, name=f"{bucket.name} {label}", policies=(policy,), expires_on=self._expiry()
         )
         token = cloudflare.Token(f"{spec.name}-token-{label}", args, opts)
         value = token.value if emulated else token.value.apply(derived_secret)  # an emulator makes secrets of its own
@@ -118,7 +132,7 @@ class KeyPair:
         return token, {self.access_key: pulumi.Output.secret(token.id), self.secret_key: secret}
 
     def _write(self, values: Collection[str]) -> None:
-        for file, value in zip(self.files, values, strict=True):
+        for file, value in zip(self.files.values(), values, strict=True):
             if not file.is_file() or file.read_text() != value:
                 private.write(file, value)
 
@@ -127,11 +141,6 @@ class KeyPair:
 
     def _expiry(self) -> str:
         return f"{self._grant.to.token.expires}T00:00:00Z" if self._grant.to.token else ""
-
-
-def resources(account: str, jurisdiction: str, bucket: str) -> str:
-    """What a token is for: the one bucket, in its jurisdiction."""
-    return json.dumps({f"com.cloudflare.edge.r2.bucket.{account}_{jurisdiction}_{bucket}": "*"})
 
 
 def derived_secret(value: str) -> str:

@@ -117,7 +117,7 @@ class Bucket(pulumi.ComponentResource):
         self.secrets: dict[str, pulumi.Output[str]] = {}
         for grant in spec.grants:
             pair = identity_r2.KeyPair(grant, spec, context)
-            token, values = pair.make(bucket, account, self._options(), self)
+            token, values = pair.make(identity_r2.Bucket(account, spec.jurisdiction, bucket), self._options(), self)
             self.resources.append(token)
             self.secrets |= values
         self.register_outputs({"bucket": bucket})

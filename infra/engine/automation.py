@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from threading import Thread
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +26,7 @@ from pulumi.runtime import settings
 
 from infra import policy, private
 from infra.endpoints import state_directory
-from infra.engine import Result, plugins
+from infra.engine import Action, Result, plugins
 from infra.engine.events import Recorder
 from infra.engine.program import program_of
 from infra.engine.providers.base import UNHELD
@@ -50,6 +51,7 @@ LOSSY: Final[Mapping[str, Mapping[str, bool]]] = {
     "preview": {"refresh": True, "run_program": True},
     "up": {"refresh": True, "run_program": True},
     "destroy": {"run_program": True},
+    "drift": {"run_program": True},
 }
 """An emulator that is started again has lost what it held and gives out other keys: what is really there is looked at
 first, with the providers as the program makes them now and not as the state has them."""
@@ -105,6 +107,17 @@ class PulumiEngine:
         """
         return self._run(stack, "destroy", on_step, create=bool(stack.emulators))
 
+    def drift(self, stack: Stack, on_step: Callable[[Step], None] | None = None) -> Result:
+        """What is not any more as the last `up` left it, by a look at everything. Not even the state is changed.
+
+        Raises:
+            StorageError: as for `preview`.
+        """
+        found = self._run(stack, "drift", on_step, create=False)
+        # a component, or a provider, has nothing that could be looked at: the engine calls it updated, by nothing
+        steps = (replace(step, action=Action.SAME) if _by_nothing(step) else step for step in found.steps)
+        return replace(found, steps=tuple(steps))
+
     def outputs(self, stack: Stack) -> Mapping[str, Any]:
         """The outputs of the stack's last `up`, secrets in clear: print them, never write them down.
 
@@ -129,7 +142,8 @@ class PulumiEngine:
             opened = _open(stack, program, create=create)
             if verb == "destroy" and not _resources(opened):
                 return Result(())  # the engine would make the components first, to delete them
-            done = getattr(opened, verb)(on_event=recorder, **(LOSSY[verb] if stack.emulators else {}))
+            act: Callable[..., Any] = opened.preview_refresh if verb == "drift" else getattr(opened, verb)
+            done = act(on_event=recorder, **(LOSSY[verb] if stack.emulators else {}))
             if verb == "preview":
                 outputs = recorder.outputs
             elif verb == "up":
@@ -179,6 +193,10 @@ class _Program:
         except Exception as error:
             self.raised = error
             raise pulumi.RunError(str(error)) from error  # the language server prints tracebacks of anything else
+
+
+def _by_nothing(step: Step) -> bool:
+    return step.action is Action.UPDATE and not step.changed
 
 
 def _abandoned(loop: asyncio.AbstractEventLoop) -> bool:

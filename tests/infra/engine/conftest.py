@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
+import psutil
 import pulumi
 import pytest
 from pulumi.provider.experimental import provider as wire
 
+from infra import emulators
 from infra.engine import Action, connections
 from infra.engine.embedded import EmbeddedEngine
 from infra.engine.providers import stand_in
@@ -23,9 +29,11 @@ from runtime.errors import AlreadyExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from infra.engine import Result, Step
+    from runtime.testing.fixtures import ProgramFactory
+
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass
@@ -199,6 +207,56 @@ class Life:
 
     def delete(self) -> None:
         self.provider.delete_now(wire.DeleteRequest(self.urn, self.id, wire_map(self.outputs), 0))
+
+
+class Project:
+    """A project of its own, with the repository's program and one stack."""
+
+    def __init__(self, root: Path, text: str) -> None:
+        self.root = root
+        (root / "infra").mkdir()
+        (root / "stacks").mkdir()
+        shutil.copy(ROOT / "infra" / "__main__.py", root / "infra")
+        shutil.copy(ROOT / "Pulumi.yaml", root)
+        (root / "stacks" / "Pulumi.dev.yaml").write_text(text)
+
+    @property
+    def stack(self) -> Stack:
+        return Stack.read("dev", self.root)
+
+    def replace(self, old: str, new: str) -> None:
+        text = self.stack.file.read_text()
+        assert old in text
+        self.stack.file.write_text(text.replace(old, new, 1))
+
+    def files(self) -> dict[str, bytes]:
+        """What a person keeps in version control."""
+        mine = [path for path in self.root.rglob("*") if path.is_file() and ".tandem" not in path.parts]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in mine if path != self.stack.contract}
+
+    def restart_server(self) -> None:
+        """Kill the server, with everything in it, and start another."""
+        pid = emulators.status(self.stack)[0].pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+        emulators.up(self.stack)
+
+
+@pytest.fixture
+def new_project() -> type[Project]:
+    """The class that makes a project of its own, with one stack."""
+    return Project
+
+
+@pytest.fixture
+def cli(program: ProgramFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The real ``pulumi`` on PATH, and nothing of the user's Pulumi settings."""
+    folder = str(Path(program("pulumi")[0]).parent)
+    monkeypatch.setenv("PATH", os.pathsep.join([folder, os.environ["PATH"]]))
+    for name in [name for name in os.environ if name.startswith("PULUMI_")]:
+        monkeypatch.delenv(name)
+    return program("pulumi")[0]
 
 
 @pytest.fixture

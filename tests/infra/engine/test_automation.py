@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import psutil
 import pulumi
 import pytest
 import yaml
@@ -21,13 +18,13 @@ from infra.engine import Action, Result, plugins
 from infra.engine.automation import PulumiEngine
 from infra.engine.embedded import EmbeddedEngine
 from infra.policy import PolicyError
-from infra.stack import Stack
 from runtime.errors import ConfigError, StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runtime.testing.fixtures import ProgramFactory
+    from tests.infra.engine.conftest import Project
 
 ROOT = Path(__file__).parents[3]
 ON_THIS_MACHINE = """
@@ -40,52 +37,8 @@ config:
 """
 
 
-class Project:
-    """A project of its own, with the repository's program and one stack."""
-
-    def __init__(self, root: Path, text: str) -> None:
-        self.root = root
-        (root / "infra").mkdir()
-        (root / "stacks").mkdir()
-        shutil.copy(ROOT / "infra" / "__main__.py", root / "infra")
-        shutil.copy(ROOT / "Pulumi.yaml", root)
-        (root / "stacks" / "Pulumi.dev.yaml").write_text(text)
-
-    @property
-    def stack(self) -> Stack:
-        return Stack.read("dev", self.root)
-
-    def replace(self, old: str, new: str) -> None:
-        text = self.stack.file.read_text()
-        assert old in text
-        self.stack.file.write_text(text.replace(old, new, 1))
-
-    def files(self) -> dict[str, bytes]:
-        """What a person keeps in version control."""
-        mine = [path for path in self.root.rglob("*") if path.is_file() and ".tandem" not in path.parts]
-        return {str(path.relative_to(self.root)): path.read_bytes() for path in mine if path != self.stack.contract}
-
-    def restart_server(self) -> None:
-        """Kill the server, with everything in it, and start another."""
-        pid = emulators.status(self.stack)[0].pid
-        assert pid
-        os.kill(pid, signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
-        emulators.up(self.stack)
-
-
 @pytest.fixture
-def cli(program: ProgramFactory, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The real ``pulumi`` on PATH, and nothing of the user's Pulumi settings."""
-    folder = str(Path(program("pulumi")[0]).parent)
-    monkeypatch.setenv("PATH", os.pathsep.join([folder, os.environ["PATH"]]))
-    for name in [name for name in os.environ if name.startswith("PULUMI_")]:
-        monkeypatch.delenv(name)
-    return program("pulumi")[0]
-
-
-@pytest.fixture
-def local(cli: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def local(cli: str, new_project: type[Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A stack without any cloud, in what stands for the user's own Pulumi backend."""
     assert cli
     (tmp_path / "backend").mkdir()
@@ -94,16 +47,22 @@ def local(cli: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "the user's")
     monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
-    return Project(tmp_path / "project", ON_THIS_MACHINE)
+    return new_project(tmp_path / "project", ON_THIS_MACHINE)
 
 
 @pytest.fixture
-def dev(cli: str, program: ProgramFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def dev(
+    cli: str,
+    program: ProgramFactory,
+    new_project: type[Project],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Project]:
     """The repository's example stack ``dev`` with its server running."""
     assert cli
     monkeypatch.delenv("TANDEM_STATE", raising=False)
     program("ministack")
-    project = Project(tmp_path, (ROOT / "stacks" / "Pulumi.dev.yaml").read_text())
+    project = new_project(tmp_path, (ROOT / "stacks" / "Pulumi.dev.yaml").read_text())
     emulators.up(project.stack)
     yield project
     emulators.down(project.stack)
@@ -263,9 +222,11 @@ def test_error_after_the_program_is_told_without_a_traceback(local: Project) -> 
     assert engine.result is not None
 
 
-def test_missing_command_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_command_says_how_to_get_it(
+    new_project: type[Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    project = Project(tmp_path, ON_THIS_MACHINE)
+    project = new_project(tmp_path, ON_THIS_MACHINE)
     with pytest.raises(StorageUnavailableError, match=r"there is no pulumi command .*install the Pulumi CLI"):
         PulumiEngine().preview(project.stack)
 
