@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from runtime.config import NamedStorageConfig
     from runtime.driver import Driver
+    from runtime.store import BlobStore
 
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "copy": ("read", "write"),
@@ -127,3 +128,9 @@ def access_to(backend: NamedStorageConfig, driver: Driver) -> Access | None:
         return None
     verbs = [verb for grant in backend.grants if grant.to == backend.identity for verb in grant.access]
     return Access(backend.name, driver, backend.identity, verbs)
+
+
+def ungranted(store: BlobStore, *operations: str) -> str:
+    """The first of *operations* that the contract's grant is known not to allow; empty when it allows all."""
+    access = access_to(store.backend, store.driver) if hasattr(store, "driver") else None
+    return next((name for name in operations if access is not None and name in access.refused), "")

@@ -29,7 +29,7 @@ from runtime.errors import (
     StorageUnavailableError,
     UnauthenticatedError,
 )
-from runtime.grants import access_to
+from runtime.grants import ungranted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -173,17 +173,11 @@ async def _verify_store(store: BlobStore, repair: str, *, write: bool) -> list[F
     try:
         await store.describe()
     except StorageError as exc:
-        if type(exc) is not PermissionDeniedError or not (lacking := _ungranted(store, "list")):
+        if type(exc) is not PermissionDeniedError or not (lacking := ungranted(store, "list")):
             return [unreachable(store.backend, exc, repair)]
         fix = f"its grant lacks {lacking}, which looking at the bucket takes"
         findings = [Finding(store.name, f"backends.{store.name}", "reachable", None, Drift.UNKNOWN, fix)]
     return findings + await drift_of(store, repair, write=write)
-
-
-def _ungranted(store: BlobStore, *operations: str) -> str:
-    """The first of *operations* that the contract's grant is known not to allow; empty when it allows all."""
-    access = access_to(store.backend, store.driver) if hasattr(store, "driver") else None
-    return next((name for name in operations if access is not None and name in access.refused), "")
 
 
 async def drift_of(store: BlobStore, repair: str, *, write: bool) -> list[Finding]:
@@ -238,7 +232,7 @@ async def round_trip(store: BlobStore, repair: str) -> list[Finding]:
     expect = store.backend.expect
     if not signs or (expect is not None and expect.capabilities and "presign" not in expect.capabilities):
         return []
-    if lacking := _ungranted(store, "upload", "presign", "delete"):
+    if lacking := ungranted(store, "upload", "presign", "delete"):
         fix = f"its grant does not allow {lacking}, which a scratch object takes"
         return [Finding(store.name, f"backends.{store.name}.presign", "accepted", None, Drift.UNKNOWN, fix)]
     trip = _RoundTrip(store, repair)

@@ -109,6 +109,8 @@ def proof_table(proofs: Sequence[Proof]) -> Table:
 def _cell(proof: Proof | None) -> Text:
     if proof is None:
         return Text("-", style="dim")
+    if not proof.tried:
+        return Text("not granted", style="dim")
     if proof.ok:
         return Text(f"ok {proof.duration_ms:.0f} ms", style="green")
     return Text("FAILED", style="bold red")

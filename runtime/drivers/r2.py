@@ -22,6 +22,7 @@ from runtime.live import LiveEncryption, LiveSettings, Unseen
 if TYPE_CHECKING:
     from runtime.config import EncryptionConfig
 
+_ADMIN: Final = "an R2 token with Admin Read"
 _UNSEEN: Final = {
     "grants": Unseen("only Cloudflare's own API shows tokens", "an API token with API Tokens Read"),
     "public": Unseen("only Cloudflare's own API shows public domains", "an API token with Workers R2 Storage Read"),
@@ -48,8 +49,10 @@ class R2Driver(S3Driver):
         live = _s3_settings.settings_of(
             await _s3_settings.ask(self._requests, ("cors", "lifecycle")), self._settings.bucket
         )
+        # R2's tokens have no actions: bucket settings are for Admin Read, which no application should need
+        unseen = {name: replace(why, right=why.right and _ADMIN) for name, why in live.unseen.items()}
         return replace(
-            live, versioning=False, encryption=LiveEncryption(customer_key=False), unseen={**live.unseen, **_UNSEEN}
+            live, versioning=False, encryption=LiveEncryption(customer_key=False), unseen={**unseen, **_UNSEEN}
         )
 
 

@@ -13,6 +13,7 @@ import runtime
 from runtime.config import StorageDocument
 from runtime.drift import Drift
 from runtime.errors import ConfigError
+from runtime.proving import prove
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,17 @@ def test_an_open_storage_verifies_itself_also_without_async() -> None:
         assert storage["cache"].live_settings() is not None
         found = storage.verify(write=True)
     assert (found.backends, found.findings) == (("cache",), ())
+
+
+async def test_an_application_that_may_not_delete_leaves_no_scratch_object() -> None:
+    """`prove` is what `up --prove` and `doctor --write` do; what it can not take away again it does not write."""
+    grants = [{"to": "role/app", "access": ["read", "write", "list", "presign"]}]
+    backend = {"name": "a", "driver": "memory", "identity": "role/app", "expect": {"grants": grants}}
+    async with runtime.open_storage({"backends": [backend]}) as storage:
+        (proof,) = [proof async for proof in prove(storage["a"])]
+        assert (proof.ok, proof.tried) == (True, False)
+        assert proof.detail == "not tried: its grant does not allow delete"
+        assert [info async for info in storage["a"].list()] == []
 
 
 PROMISED = {
