@@ -35,14 +35,21 @@ class StoppedError(Exception):
 class Stop:
     """Tells a worker thread that nobody waits for it any more."""
 
+    __slots__ = ("_begun", "_ended", "_wanted")
+
     def __init__(self) -> None:
-        self._wanted = threading.Event()
-        self._ended = threading.Event()
+        self._wanted = False
         self._begun = threading.Lock()
+        self._ended = threading.Lock()
+        self._ended.acquire()
+
+    def ask(self) -> None:
+        """Let the next `check` raise."""
+        self._wanted = True
 
     def check(self) -> None:
         """Raise when the caller was cancelled."""
-        if self._wanted.is_set():
+        if self._wanted:
             raise StoppedError
 
     def _run(self, work: Callable[[], T]) -> T:
@@ -51,7 +58,7 @@ class Stop:
         try:
             return work()
         finally:
-            self._ended.set()
+            self._ended.release()
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run *work* in a thread; when cancelled, ask it to stop and come back only once it has.
@@ -61,10 +68,10 @@ class Stop:
         try:
             return await anyio.to_thread.run_sync(self._run, work, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
-            self._wanted.set()
+            self.ask()
             if not self._begun.acquire(blocking=False):  # else it never began, and can not begin any more
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._ended.wait)
+                    await anyio.to_thread.run_sync(self._ended.acquire)
             raise
 
 

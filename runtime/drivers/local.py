@@ -35,6 +35,7 @@ from urllib.parse import quote
 
 from runtime.checksums import DIGEST_BYTES, own_algorithm
 from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
+from runtime.drivers._local_lane import Lane
 from runtime.drivers._local_listing import page
 from runtime.drivers._local_multipart import Upload
 from runtime.drivers._local_stage import BLOCK, Stop, in_thread, pieces
@@ -130,6 +131,10 @@ class LocalReader(ObjectReader):
             await self.aclose()
 
     async def aclose(self) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the file."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -155,6 +160,7 @@ class LocalDriver(Driver):
         self.own_checksum = own_algorithm(backend, "crc32c")
         self._bucket = Bucket(str(Path(backend.settings.root_dir).expanduser().absolute()))
         self._base_url = str(backend.settings.base_url).rstrip("/")
+        self._lane = Lane()
         self._uploads: dict[str, Upload] = {}
         self._begun: dict[str, UnfinishedUpload] = {}
 
@@ -167,6 +173,7 @@ class LocalDriver(Driver):
         while self._uploads:
             _, upload = self._uploads.popitem()
             await in_thread(_close, upload)
+        self._lane.close()
 
     @property
     def raw(self) -> Path:
@@ -176,10 +183,11 @@ class LocalDriver(Driver):
     # reading
 
     async def head(self, path: str) -> FileInfo:
-        return await in_thread(self._bucket.head, path)
+        return await self._lane.run(lambda stop: self._bucket.head(stop, path))
 
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
-        return await in_thread(self._get, path, byte_range or ByteRange(0))
+        wanted = byte_range or ByteRange(0)
+        return await self._lane.run(lambda stop: self._get(stop, path, wanted), LocalReader.drop)
 
     def _get(self, stop: Stop, path: str, byte_range: ByteRange) -> LocalReader:
         fd, info = self._bucket.open(stop, path)

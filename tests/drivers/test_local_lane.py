@@ -1,0 +1,148 @@
+"""The threads that look at files."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runtime.config import NamedStorageConfig, StorageLocalConfig
+from runtime.drivers import _local_lane
+from runtime.drivers._local_lane import Lane
+from runtime.drivers.local import driver_class
+from runtime.store import BlobStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from runtime.drivers._local_stage import Stop
+
+
+def threads() -> int:
+    return sum(thread.name.startswith("tandem-local") for thread in threading.enumerate())
+
+
+def given(number: int) -> Callable[[Stop], int]:
+    return lambda _: number
+
+
+def note(done: list[int], number: int, _: Stop) -> None:
+    done.append(number)
+
+
+async def until_threads(count: int) -> None:
+    deadline = time.monotonic() + 10
+    while threads() != count and time.monotonic() < deadline:  # noqa: ASYNC110 - threads set no asyncio event
+        await asyncio.sleep(0.01)
+    assert threads() == count
+
+
+@pytest.fixture
+def lane() -> Iterator[Lane]:
+    lane = Lane()
+    yield lane
+    lane.close()
+
+
+async def test_everybody_gets_their_own_answer(lane: Lane) -> None:
+    before = threads()
+    numbers = await asyncio.gather(*(lane.run(given(number)) for number in range(500)))
+    assert numbers == list(range(500))
+    assert threads() - before <= 3
+
+    def fails(_: Stop) -> None:
+        raise FileNotFoundError("gone")
+
+    with pytest.raises(FileNotFoundError, match="gone"):
+        await lane.run(fails)
+
+
+async def test_a_look_that_takes_long_holds_up_nobody(lane: Lane) -> None:
+    release = threading.Event()
+    long = [asyncio.ensure_future(lane.run(lambda _: release.wait(20))) for _ in range(10)]
+    await asyncio.sleep(0)
+    begin = time.monotonic()
+    assert await asyncio.gather(*(lane.run(lambda _: 1) for _ in range(50))) == [1] * 50
+    assert time.monotonic() - begin < 10
+    release.set()
+    assert all(await asyncio.gather(*long))
+
+
+async def test_threads_that_joined_leave(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_local_lane, "IDLE_SECONDS", 0.05)
+    before = threads()
+    await asyncio.gather(*(lane.run(lambda _: time.sleep(0.02)) for _ in range(40)))
+    assert threads() - before > 1
+    await until_threads(before + 1)
+    lane.close()
+    await until_threads(before)
+
+
+async def test_what_nobody_waits_for_is_not_begun(lane: Lane) -> None:
+    release = threading.Event()
+    done: list[int] = []
+    first = asyncio.ensure_future(lane.run(lambda _: release.wait(20)))
+    others = [asyncio.ensure_future(lane.run(partial(note, done, number))) for number in range(3)]
+    await asyncio.sleep(0)
+    others[1].cancel()
+    await asyncio.sleep(0)
+    release.set()
+    await asyncio.wait([first, *others])
+    assert sorted(done) == [0, 2]
+
+
+async def test_what_nobody_waits_for_any_more_is_dropped(lane: Lane) -> None:
+    dropped: list[str] = []
+    begun = threading.Event()
+    release = threading.Event()
+
+    def look(_: Stop) -> str:
+        begun.set()
+        release.wait(20)
+        return "opened"
+
+    looking = asyncio.ensure_future(lane.run(look, dropped.append))
+    await asyncio.to_thread(begun.wait)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    release.set()
+    assert await lane.run(lambda _: 1) == 1
+    assert dropped == ["opened"]
+
+
+async def test_a_read_that_is_cancelled_leaves_no_file_open(tmp_path: Path) -> None:
+    backend = NamedStorageConfig(name="files", driver="local", local=StorageLocalConfig(root_dir=str(tmp_path)))
+    async with BlobStore(backend, driver_class(backend)) as store:
+        await store.upload("a", b"x" * 1_000_000)
+        await store.download("a")
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the count is all
+        for turn in range(60):
+            reading = asyncio.ensure_future(store.download("a"))
+            await asyncio.sleep(turn * 0.00002)
+            reading.cancel()
+            await asyncio.wait([reading])
+        await store.download("a")
+        assert len(os.listdir("/proc/self/fd")) <= before + 2  # noqa: PTH208 - as above; the thread pool may have grown
+
+
+def test_a_lane_works_in_one_loop_after_the_other(lane: Lane) -> None:
+    for number in range(3):
+        assert asyncio.run(lane.run(given(number))) == number
+
+
+async def test_a_lane_that_nobody_closes_ends_its_threads() -> None:
+    before = threads()
+    lane = Lane()
+    await lane.run(lambda _: 1)
+    assert threads() == before + 1
+    del lane
+    gc.collect()
+    await until_threads(before)
