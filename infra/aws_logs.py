@@ -84,7 +84,8 @@ class Logs(pulumi.ComponentResource):
         self._set(s3.BucketLifecycleConfiguration, "lifecycle", rules=rules)
 
     def _set(self, kind: Any, role: str, *, protect: bool = False, **settings: Any) -> None:
-        options = pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
+        after, keep = self.resources[-1:], protect or None
+        options = pulumi.ResourceOptions(parent=self, depends_on=after, protect=protect, retain_on_delete=keep)
         name = f"{self._place}-{role}"
         self.resources.append(kind(name, bucket=self._name, region=self._home.region, **settings, opts=options))
 

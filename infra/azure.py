@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _OF_A_NEW_ACCOUNT: Final = frozenset({
     "change_feed", "cors", "encryption", "infrastructure_encryption", "ips", "key_identity", "lifecycle", "network",
-    "public", "sas_max_age", "sku", "soft_delete", "tags", "versioning",
+    "public", "retention", "sas_max_age", "sku", "soft_delete", "tags", "versioning",
 })  # fmt: skip
 
 
@@ -52,6 +52,7 @@ class Spec(BackendSpec):
     emulated_account = "devstoreaccount1"
     encryptions = {"dev": "AES256", "standard": "AES256", "regulated": "azure:cmk"}  # noqa: RUF012 - a ClassVar
     most_cors_rules = 5
+    retains = "new"
     can_log = True
     identities = identity_azure.KINDS
 
@@ -220,6 +221,7 @@ class Bucket(pulumi.ComponentResource):
             sas_policy=settings.sas_policy(spec.sas_max_age),
             key_policy=settings.KEY_POLICY,
             encryption=settings.encryption(spec),
+            immutable_storage_with_versioning=settings.immutability(spec),
             identity=settings.identity(spec),
             tags=self._tags,
             opts=self._options(protect=not dev),

@@ -113,7 +113,8 @@ class Logs(pulumi.ComponentResource):
         return {"account_name": self._home.account, "resource_group_name": self._home.group}
 
     def _options(self, *, protect: bool = False) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=self.resources[-1:], protect=protect)
+        after, keep = self.resources[-1:], protect or None
+        return pulumi.ResourceOptions(parent=self, depends_on=after, protect=protect, retain_on_delete=keep)
 
 
 def home(location: str, context: Context) -> azure_rm.Home:

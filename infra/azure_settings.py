@@ -79,6 +79,19 @@ def _encrypted(*, twice: bool) -> dict[str, Any]:
     }
 
 
+def immutability(spec: Spec) -> storage.ImmutableStorageAccountArgs | None:
+    """How long no version of a blob can be deleted; for everything in the account, which is the backend's own."""
+    found = spec.retention
+    if found is None:
+        return None
+    policy = storage.AccountImmutabilityPolicyPropertiesArgs(
+        allow_protected_append_writes=False,
+        immutability_period_since_creation_in_days=found.keep.days,
+        state="Locked" if found.locked else "Unlocked",
+    )
+    return storage.ImmutableStorageAccountArgs(enabled=True, immutability_policy=policy)
+
+
 def identity(spec: Spec) -> storage.IdentityArgs | None:
     """Who the account is towards the vault of its key."""
     if spec.key_identity is None:

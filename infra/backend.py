@@ -163,6 +163,18 @@ class Exemption(Model):
     expires: Day = Field(description='a day, quoted: "2027-06-30"')
 
 
+class Retention(Model):
+    """How long objects can not be deleted, nor overwritten.
+
+    Attributes:
+        keep: Age that an object has to reach first.
+        locked: Whether nobody can take that back any more, not even the account's owner. There is no way out of it.
+    """
+
+    keep: Days = Field(description="how long: 30d")
+    locked: StrictBool = False
+
+
 class BackendSpec(Model):
     """One named backend.
 
@@ -178,6 +190,7 @@ class BackendSpec(Model):
         lifecycle: What the bucket throws away by itself.
         grants: Who may do what.
         versioning: Whether overwritten and deleted objects are kept as versions.
+        retention: How long objects can not be deleted, by nobody.
         public: Whether anybody may read without a signature.
         public_url: Where the objects are served to browsers.
         existing: A bucket that is there already; it is adopted, never deleted.
@@ -204,6 +217,9 @@ class BackendSpec(Model):
     cannot: ClassVar[Mapping[str, str]] = {}
     """Keys below that the service can not honour, and why: refused, never dropped."""
 
+    retains: ClassVar[Literal["", "new", "instead of versions", "open"]] = ""
+    """How the service keeps ``retention``: in a new bucket only, in place of versions, revocably; empty: not at all."""
+
     can_log: ClassVar[bool] = False
     """Whether the service logs accesses; then `log_place` and the module's ``provision_logs`` say where to."""
 
@@ -221,6 +237,7 @@ class BackendSpec(Model):
     lifecycle: Lifecycle | None = None
     grants: tuple[Grant, ...] = ()
     versioning: StrictBool | None = None
+    retention: Retention | None = None
     public: StrictBool = False
     public_url: PublicUrl | None = None
     existing: str | None = None
@@ -266,12 +283,17 @@ class BackendSpec(Model):
             defaults["encryption"] = self.key_times.resolved(found, profile) if makes and self.key_times else found
         versioning = self.versioning
         if managed and versioning is None and "versioning" not in self.cannot:
-            versioning = defaults["versioning"] = profile != "dev"
+            versioning = defaults["versioning"] = self._versioned(profile)
         if managed and "lifecycle" not in self.cannot:
             defaults["lifecycle"] = _lifecycle(self.lifecycle or Lifecycle(), versioning=bool(versioning))
         if managed and self.force_destroy is None and "force_destroy" not in self.cannot:
-            defaults["force_destroy"] = profile == "dev" and self.take_over is None
+            defaults["force_destroy"] = profile == "dev" and self.take_over is None and self.retention is None
         return self.model_copy(update=defaults)
+
+    def _versioned(self, profile: str) -> bool:
+        if self.retention is not None:
+            return self.retains == "new"  # S3 and Azure retain versions, GCS has one or the other
+        return profile != "dev"
 
     @property
     def customer_key(self) -> bool:

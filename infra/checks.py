@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from infra import keys, logs
+from infra import keys, logs, retention
 from infra.backend import SERVICE_KEYS, BackendSpec
 from runtime.config import fallback_fault
 from runtime.errors import Problem
@@ -112,10 +112,14 @@ def _key_times(backend: BackendSpec, _: Context) -> Iterator[Problem]:
 def _versioning(backend: BackendSpec, context: Context) -> Iterator[Problem]:
     if context.profile == "regulated" and backend.provider and backend.versioning is False:
         yield Problem("versioning", "found False, and profile regulated keeps every version", "true")
-    versioned = backend.versioning if backend.versioning is not None else not context.dev
+    versioned = backend.resolved(context.profile).versioning
     expiry = backend.lifecycle.expire_noncurrent_after if backend.lifecycle else None
     if expiry is not None and not versioned and backend.existing is None:
         yield Problem("lifecycle.expire_noncurrent_after", "there are no versions to expire", "with versioning: true")
+
+
+def _retention(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    yield from retention.problems(backend)
 
 
 def _lifecycle(backend: BackendSpec, _: Context) -> Iterator[Problem]:
@@ -171,6 +175,7 @@ _CHECKS: Final[tuple[Callable[[BackendSpec, Context], Iterator[Problem]], ...]] 
     _encryption,
     _key_times,
     _versioning,
+    _retention,
     _lifecycle,
     _grants,
     _public,

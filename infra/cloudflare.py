@@ -112,6 +112,36 @@ class LifecycleArgs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockCondition:
+    """Until when objects can not be deleted."""
+
+    max_age_seconds: int
+    type: str = "Age"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockRule:
+    """One rule of a bucket lock; an empty prefix means all objects."""
+
+    id: str
+    condition: LockCondition
+    enabled: bool = True
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockArgs:
+    """All rules of a bucket's lock; they beat its lifecycle."""
+
+    token: ClassVar[str] = "cloudflare:index/r2BucketLock:R2BucketLock"  # noqa: S105 - a type token
+
+    account_id: str
+    bucket_name: str
+    jurisdiction: str
+    rules: tuple[LockRule, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ManagedDomainArgs:
     """The bucket's address below r2.dev, which is rate-limited and not for production."""
 

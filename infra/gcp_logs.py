@@ -55,7 +55,7 @@ class Logs(pulumi.ComponentResource):
             ],
             labels=gcp.labels(context.owner_tags(place, {})),
             force_destroy=context.dev,
-            opts=pulumi.ResourceOptions(parent=self, protect=not context.dev),
+            opts=pulumi.ResourceOptions(parent=self, protect=not context.dev, retain_on_delete=not context.dev or None),
         )
         writer = storage.BucketIAMMember(
             f"{place}-writer",

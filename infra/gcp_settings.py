@@ -27,6 +27,15 @@ def lifecycle_rules(spec: Spec) -> list[storage.BucketLifecycleRuleArgs]:
     return rules
 
 
+def retention(spec: Spec) -> storage.BucketRetentionPolicyArgs | None:
+    """How long nothing can be deleted or overwritten."""
+    found = spec.retention
+    if found is None:
+        return None
+    seconds = int(found.keep.total_seconds())
+    return storage.BucketRetentionPolicyArgs(retention_period=str(seconds), is_locked=found.locked)
+
+
 def _rule(action: str, **condition: Any) -> storage.BucketLifecycleRuleArgs:
     return storage.BucketLifecycleRuleArgs(
         action=storage.BucketLifecycleRuleActionArgs(type=action),

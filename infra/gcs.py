@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _KEY: Final = "storage"
 _OF_A_NEW_BUCKET: Final = (
-    "cors", "encryption", "lifecycle", "logging", "soft_delete", "storage_class", "tags", "versioning"
+    "cors", "encryption", "lifecycle", "logging", "retention", "soft_delete", "storage_class", "tags", "versioning"
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ class Spec(BackendSpec):
         rescue=keys.days(30),
         rescues=(keys.days(1), keys.days(120)),
     )
+    retains = "instead of versions"
     can_log = True
     identities = identity_gcp.KINDS
 
@@ -164,6 +165,7 @@ class Bucket(pulumi.ComponentResource):
             labels=self._labels,
             force_destroy=bool(spec.force_destroy),
             logging=self._logging(),
+            retention_policy=gcp_settings.retention(spec),
             opts=self._options(self._log_place(), protect=not self._context.dev),
         )
         self.resources.append(bucket)

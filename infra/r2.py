@@ -47,6 +47,7 @@ class Spec(BackendSpec):
     provider = "cloudflare"
     emulated_account = "0" * 32
     encryptions = dict.fromkeys(("dev", "standard", "regulated"), "AES256")
+    retains = "open"
     cannot = {  # noqa: RUF012 - a ClassVar of the base
         "versioning": "R2 keeps no versions",
         "tags": "R2 has no tags",
@@ -109,6 +110,10 @@ class Bucket(pulumi.ComponentResource):
             self._set("cors", cloudflare.CorsArgs(**where, rules=_cors_rules(spec)))
         if rules := _lifecycle_rules(spec):
             self._set("lifecycle", cloudflare.LifecycleArgs(**where, rules=rules))
+        if spec.retention:
+            seconds = int(spec.retention.keep.total_seconds())
+            rule = cloudflare.LockRule(id="retention", condition=cloudflare.LockCondition(max_age_seconds=seconds))
+            self._set("lock", cloudflare.LockArgs(**where, rules=(rule,)))
         if spec.existing is None:
             self._set("managed-domain", cloudflare.ManagedDomainArgs(**where, enabled=False))
         if spec.zone and (host := urlsplit(spec.public_url or "").hostname):

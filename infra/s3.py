@@ -26,7 +26,7 @@ from runtime.fields import S3BucketName
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from infra.backend import Encryption, Grant
+    from infra.backend import Encryption, Grant, Retention
     from infra.context import Context
     from infra.endpoints import Endpoint
     from infra.stack import Stack
@@ -63,6 +63,7 @@ class Spec(BackendSpec):
         rescue=keys.days(30),
         rescues=(keys.days(7), keys.days(30)),
     )
+    retains = "new"
     can_log = True
     identities = identity_aws.KINDS
 
@@ -106,6 +107,9 @@ class Spec(BackendSpec):
             yield Problem(
                 "encryption.type", "found 'aws:kms' on a public bucket: nobody may use a key anonymously", "AES256"
             )
+        if self.retention and self.transfer.checksum == "when_required":
+            wish = "auto: S3 takes no upload without a checksum where objects are retained"
+            yield Problem("transfer.checksum", "found 'when_required' beside retention", wish)
         account = context.account("aws", self.emulated_account)
         needed = bool(self.grants) or resolved.customer_key or self.logged(context)
         if needed and not re.fullmatch(r"\d{12}", account):
@@ -132,6 +136,8 @@ class Bucket(pulumi.ComponentResource):
         self._encryption()
         if spec.versioning is not None:
             self._set(s3.BucketVersioning, "versioning", versioning_configuration=_versioning(spec.versioning))
+        if spec.retention is not None:
+            self._set(s3.BucketObjectLockConfiguration, "object-lock", rule=_object_lock(spec.retention))
         if rules := _lifecycle_rules(spec):
             self._set(s3.BucketLifecycleConfiguration, "lifecycle", rules=rules)
         if spec.cors:
@@ -152,8 +158,15 @@ class Bucket(pulumi.ComponentResource):
                 s3.Bucket.get(f"{self._spec.name}-bucket", self._name, opts, region=self._home.region)
             )
             return
-        gone = bool(self._spec.force_destroy)
-        self._set(s3.Bucket, "bucket", protect=not self._dev, force_destroy=gone, tags=self._tags)
+        gone, lock = bool(self._spec.force_destroy), True if self._spec.retention else None
+        self._set(
+            s3.Bucket,
+            "bucket",
+            protect=not self._dev,
+            force_destroy=gone,
+            object_lock_enabled=lock,
+            tags=self._tags,
+        )
 
     def _access(self) -> None:
         if self._spec.existing and not self._spec.public:
@@ -324,6 +337,13 @@ def _encryption(spec: Spec, context: Context) -> EncryptionConfig:
     # the alias, because a key's own id is not known before it exists
     made = home(spec, context).alias(bucket_name(spec, context)) if found.customer_key else None
     return EncryptionConfig(enabled=True, type=found.type, kms_key_id=found.kms_key_id or made)
+
+
+def _object_lock(retention: Retention) -> s3.BucketObjectLockConfigurationRuleArgs:
+    # governance can be bypassed by whom the account lets, compliance by nobody
+    mode = "COMPLIANCE" if retention.locked else "GOVERNANCE"
+    default = s3.BucketObjectLockConfigurationRuleDefaultRetentionArgs(mode=mode, days=retention.keep.days)
+    return s3.BucketObjectLockConfigurationRuleArgs(default_retention=default)
 
 
 def _days(found: timedelta | None) -> int | None:

@@ -22,14 +22,14 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 OPT_IN: Final = {
-    "FSBP S3.7": "replication to another region: doubles the cost, and the data leaves its region",
-    "FSBP S3.11": "event notifications: somebody has to listen",
-    "FSBP S3.15, CKV_AWS_143, CKV_AWS_144, CKV2_AWS_62": "object lock: nothing can be deleted, by nobody",
+    "FSBP S3.7, CKV_AWS_144": "replication to another region: doubles the cost, and the data leaves its region",
+    "FSBP S3.11, CKV2_AWS_62": "event notifications: somebody has to listen",
+    "FSBP S3.15, CKV_AWS_143": "object lock: nobody can delete anything (`retention`, in profile regulated)",
     "FSBP S3.20, CIS AWS 3.1.2": "MFA delete: only the root user can turn it on",
     "CIS AWS 4.8, CIS AWS 4.9": "data events in CloudTrail: an account's setting, paid for by the call",
-    "CIS Azure 9.3.2.1, CIS Azure 9.3.2.2": "private endpoints only: browsers can not come in (`network: private`)",
+    "CIS Azure 9.3.2.1, CIS Azure 9.3.2.2": "private endpoints only, which browsers can not use (in profile regulated)",
     "CKV2_AZURE_1": "a customer's key on Azure: a vault has to be there first (profile regulated asks for it)",
     "TR AZU-0058": "copies in another region of Azure: the data leaves its region (`sku: Standard_GZRS`)",
-    "CIS GCP 5.3": "retention lock on GCS: nothing can be deleted, by nobody",
+    "CIS GCP 5.3": "retention: nobody can delete anything (`retention`, in profile regulated)",
 }
 """Published rules that are somebody's choice and not a default, and why."""

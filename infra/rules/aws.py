@@ -6,8 +6,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from infra.rules.common import (
+    LOGS_EXPIRE,
     NO_END,
     NOT_DEV,
+    REGULATED,
     WRITTEN_ONCE,
     Check,
     Resources,
@@ -34,6 +36,7 @@ VERSIONING: Final = "aws:s3/bucketVersioning:BucketVersioning"
 LIFECYCLE: Final = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
 CORS: Final = "aws:s3/bucketCorsConfiguration:BucketCorsConfiguration"
 POLICY: Final = "aws:s3/bucketPolicy:BucketPolicy"
+OBJECT_LOCK: Final = "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration"
 LOGGING: Final = "aws:s3/bucketLogging:BucketLogging"
 KEY: Final = "aws:kms/key:Key"
 IAM_POLICIES: Final = ("aws:iam/policy:Policy", "aws:iam/rolePolicy:RolePolicy", "aws:iam/userPolicy:UserPolicy")
@@ -51,7 +54,7 @@ _INLINE: Final = (
 )  # fmt: skip
 _OLD_TLS: Final = {"NumericLessThan": {"s3:TlsVersion": "1.2"}}
 _PLAIN_HTTP: Final = {"Bool": {"aws:SecureTransport": "false"}}
-_SIDECARS: Final = (PUBLIC_ACCESS, OWNERSHIP, ENCRYPTION, VERSIONING, LIFECYCLE, CORS, POLICY, LOGGING)
+_SIDECARS: Final = (PUBLIC_ACCESS, OWNERSHIP, ENCRYPTION, VERSIONING, LIFECYCLE, CORS, POLICY, LOGGING, OBJECT_LOCK)
 _HTTP_ONLY: Final = "the emulator speaks plain http, and a policy against it would lock everybody out"
 
 
@@ -282,8 +285,22 @@ def one_of_each(resources: Resources) -> Iterator[Check]:
         yield Check(record.name, record.type, "bucket", bucket, "the only resource of this type for it", alone)
 
 
+@rule(
+    "AWS-22",
+    "Objects can not be deleted before their time",
+    "FSBP S3.15, CKV_AWS_143",
+    profiles=REGULATED,
+    not_of_logs=LOGS_EXPIRE,
+)
+def retention(resources: Resources) -> Iterable[Check]:
+    expected = "a default retention"
+    return resources.beside(
+        BUCKET, OBJECT_LOCK, expected, lambda found: [holds(found, "rule.defaultRetention.days", present, expected)]
+    )
+
+
 RULES: Final = (
     public_access, ownership, encryption, customer_key, bucket_key, caller_keys, versioning, abort_multipart,
     noncurrent, plain_http, old_tls, no_anonymous_allow, presign_age, logging, key_rotation, key_deletion, key_policy,
-    grants, names, inline, one_of_each,
+    grants, names, inline, one_of_each, retention,
 )  # fmt: skip

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from infra.azure_rm import ROLE_NAMES
 from infra.rules.common import (
+    LOGS_EXPIRE,
     NO_END,
     NOT_DEV,
+    REGULATED,
     WRITTEN_ONCE,
     Check,
     Resources,
@@ -190,7 +192,32 @@ def _actions(permission: Any) -> list[str]:
     return named or ["nothing"]
 
 
+@rule(
+    "AZ-17",
+    "Versions can not be deleted before their time",
+    "Tandem",
+    profiles=REGULATED,
+    not_of_logs=LOGS_EXPIRE,
+)
+def retention(resources: Resources) -> Iterator[Check]:
+    path = "immutableStorageWithVersioning.immutabilityPolicy.immutabilityPeriodSinceCreationInDays"
+    for account in resources.made(ACCOUNT):
+        yield holds(account, path, bool, "a number of days")
+
+
+@rule(
+    "AZ-18",
+    "Only private endpoints come in",
+    "CIS Azure 9.3.2.1, CIS Azure 9.3.2.2, CKV_AZURE_59",
+    profiles=REGULATED,
+    not_of_logs="Azure's own services write them, and nobody else comes in (AZ-05, LOG-01)",
+)
+def private_network(resources: Resources) -> Iterator[Check]:
+    yield from (equals(account, "publicNetworkAccess", wanted="Disabled") for account in resources.made(ACCOUNT))
+
+
 RULES: Final = (
     no_anonymous_access, no_shared_key, old_tls, plain_http, network, trusted_bypass, entra, cross_tenant, soft_delete,
-    versioning, sas_policy, local_users, diagnostics, infrastructure_encryption, redundancy, data_roles,
+    versioning, sas_policy, local_users, diagnostics, infrastructure_encryption, redundancy, data_roles, retention,
+    private_network,
 )  # fmt: skip

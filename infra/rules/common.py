@@ -22,7 +22,12 @@ ALWAYS: Final = frozenset({"dev", "standard", "regulated"})
 NOT_DEV: Final = frozenset({"standard", "regulated"})
 """Profiles of a rule that would only be in the way where everything can be lost."""
 
+REGULATED: Final = frozenset({"regulated"})
+"""Profiles of a rule that takes something away which others need: deletion, the open internet."""
+
 WRITTEN_ONCE: Final = "logs are written once, and by nobody but the service"
+
+LOGS_EXPIRE: Final = "logs are deleted by their age, and by nobody else"
 
 NO_END: Final = "a log of the log would never end"
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from infra.gcp import DELETER, SIGNER
 from infra.rules.common import (
+    LOGS_EXPIRE,
     NO_END,
     NOT_DEV,
+    REGULATED,
     WRITTEN_ONCE,
     Check,
     Resources,
@@ -41,6 +43,7 @@ ACCOUNT_KEY: Final = "gcp:serviceaccount/key:Key"
 
 ROTATION_SECONDS: Final = 90 * 24 * 60 * 60
 ABORT_DAYS: Final = 7
+DAY_SECONDS: Final = 24 * 60 * 60
 _OWN_ROLE: Final = re.compile(r"projects/[^/]+/roles/tandem_")
 _OWN_PERMISSIONS: Final = frozenset({*DELETER[1], *SIGNER[1]})
 _EVERYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
@@ -71,10 +74,19 @@ def no_public_members(resources: Resources) -> Iterator[Check]:
         yield _named(record)
 
 
-@rule("GCP-04", "Versions are kept", "CKV_GCP_78, TR GCP-0078", profiles=NOT_DEV, not_of_logs=WRITTEN_ONCE)
+@rule(
+    "GCP-04",
+    "Versions are kept, or nothing can be overwritten",
+    "CKV_GCP_78, TR GCP-0078",
+    profiles=NOT_DEV,
+    not_of_logs=WRITTEN_ONCE,
+)
 def versioning(resources: Resources) -> Iterator[Check]:
     for bucket in resources.made(BUCKET):
-        yield equals(bucket, "versioning.enabled", wanted=True)
+        if value(bucket.inputs, "retentionPolicy"):  # GCS has one or the other
+            yield holds(bucket, "retentionPolicy.retentionPeriod", present, "a number of seconds")
+        else:
+            yield equals(bucket, "versioning.enabled", wanted=True)
 
 
 @rule(
@@ -189,7 +201,23 @@ def _named(record: Record) -> Check:
     return holds(record, "member", lambda found: found not in _EVERYBODY, "a named member")
 
 
+@rule(
+    "GCP-14",
+    "Objects can not be deleted before their time",
+    "CIS GCP 5.3",
+    profiles=REGULATED,
+    not_of_logs=LOGS_EXPIRE,
+)
+def retention(resources: Resources) -> Iterator[Check]:
+    for bucket in resources.made(BUCKET):
+        yield holds(bucket, "retentionPolicy.retentionPeriod", _a_day, f"{DAY_SECONDS} or more")
+
+
+def _a_day(period: Any) -> bool:
+    return str(period or "").isdigit() and int(period) >= DAY_SECONDS
+
+
 RULES: Final = (
     uniform_access, public_access, no_public_members, versioning, soft_delete, customer_key, key_rotation,
-    key_protection, logging, lifecycle, no_exported_keys, object_roles, key_members,
+    key_protection, logging, lifecycle, no_exported_keys, object_roles, key_members, retention,
 )  # fmt: skip

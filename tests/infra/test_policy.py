@@ -62,6 +62,23 @@ reports:
 """
 """Four clouds with everything that the program can make."""
 
+REGULATED = """
+avatars: {driver: s3, retention: {keep: 30d, locked: true}}
+exports: {driver: gcs, location: EU, retention: {keep: 30d}}
+reports:
+  driver: azure
+  location: westeurope
+  network: private
+  encryption: {type: "azure:cmk", kms_key_id: "https://vault.vault.azure.net/keys/storage"}
+  key_identity: "IDENTITY"
+  retention: {keep: 30d}
+""".replace(
+    "IDENTITY",
+    "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/keys/providers"
+    "/Microsoft.ManagedIdentity/userAssignedIdentities/storage",
+)
+"""Three clouds as profile regulated asks for them; R2 has no customer keys."""
+
 
 BESIDE: list[tuple[str, str, str, dict[str, Any]]] = [
     (
@@ -87,6 +104,13 @@ class Judged(NamedTuple):
         """The rules that fail on these resources."""
         report = judge(Recording(records), self.stack, load_spec(self.stack), today=TODAY)
         return {verdict.rule for verdict in report.failed}
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """The same for what only profile regulated asks for."""
+    stack = stack_with(tmp_path_factory.mktemp("regulated"), REGULATED, profile="regulated")
+    return Judged(stack, record_offline(stack, load_spec(stack)))
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +227,7 @@ MUTATIONS: Mapping[str, Callable[[list[Record]], list[Record]]] = {
     "AWS-19": put("avatars-bucket", "bucket", "avatars"),
     "AWS-20": put("avatars-bucket", "versioning", {"enabled": True}),
     "AWS-21": also("aws:s3/bucketCorsConfiguration:BucketCorsConfiguration", "avatars-cors"),
+    "AWS-22": put("avatars-object-lock", "rule", None),
     "GCP-01": put("exports-bucket", "uniformBucketLevelAccess", value=False),
     "GCP-02": put("exports-bucket", "publicAccessPrevention", "inherited"),
     "GCP-03": put("exports-objectViewer-17926333", "member", "allAuthenticatedUsers"),
@@ -216,6 +241,7 @@ MUTATIONS: Mapping[str, Callable[[list[Record]], list[Record]]] = {
     "GCP-11": also("gcp:serviceaccount/key:Key", "exports-bucket"),
     "GCP-12": put("exports-objectViewer-17926333", "role", LEGACY_OWNER),
     "GCP-13": put("exports-key-user", "member", "allUsers"),
+    "GCP-14": put("exports-bucket", "retentionPolicy.retentionPeriod", "3600"),
     "AZ-01": put("reports-bucket", "publicAccess", "Blob"),
     "AZ-02": put("reports-account", "allowSharedKeyAccess", None),
     "AZ-03": put("reports-account", "minimumTlsVersion", "TLS1_0"),
@@ -232,6 +258,8 @@ MUTATIONS: Mapping[str, Callable[[list[Record]], list[Record]]] = {
     "AZ-14": put("reports-account", "encryption.requireInfrastructureEncryption", value=False),
     "AZ-15": put("reports-account", "sku.name", "Standard_LRS"),
     "AZ-16": put("reports-contributor-cf4c4732", "roleDefinitionId", ACCOUNT_CONTRIBUTOR),
+    "AZ-17": put("reports-account", "immutableStorageWithVersioning", None),
+    "AZ-18": put("reports-account", "publicNetworkAccess", "Enabled"),
     "R2-01": put("media-managed-domain", "enabled", value=True),
     "R2-02": put("media-domain", "minTls", "1.0"),
     "R2-03": put("media-lifecycle", "rules.0.abortMultipartUploadsTransition.condition.maxAge", 7),
@@ -266,8 +294,8 @@ MORE: list[tuple[str, Callable[[list[Record]], list[Record]]]] = [
 """Further ways to break a rule: each place where it looks."""
 
 
-def test_there_are_sixty_two_rules_with_names_of_their_own() -> None:
-    assert len({rule.id for rule in RULES}) == len(RULES) == 62
+def test_there_are_sixty_six_rules_with_names_of_their_own() -> None:
+    assert len({rule.id for rule in RULES}) == len(RULES) == 66
     assert all(rule.title and rule.sources and rule.profiles for rule in RULES)
 
 
@@ -277,12 +305,23 @@ def test_every_rule_has_a_mutation() -> None:
 
 def test_every_rule_passes_where_everything_is_as_it_should_be(sound: Judged) -> None:
     report = judge(sound.recording, sound.stack, load_spec(sound.stack), today=TODAY)
-    assert report.statuses() == {rule.id: "passed" for rule in RULES}
+    expected = {rule.id: "passed" if "standard" in rule.profiles else "not in profile standard" for rule in RULES}
+    assert report.statuses() == expected
+
+
+def test_every_rule_of_profile_regulated_passes_where_everything_is_as_it_should_be(strict: Judged) -> None:
+    report = judge(strict.recording, strict.stack, load_spec(strict.stack), today=TODAY)
+    assert report.failed == ()
+    asked = {rule.id for rule in RULES if rule.profiles == {"regulated"}}
+    assert asked == {"AWS-22", "GCP-14", "AZ-17", "AZ-18"}
+    assert {report.statuses()[rule] for rule in asked} == {"passed"}
 
 
 @pytest.mark.parametrize("rule", MUTATIONS)
-def test_one_change_breaks_exactly_one_rule(sound: Judged, rule: str) -> None:
-    assert sound.broken(MUTATIONS[rule](sound.recording.records)) == {rule}
+def test_one_change_breaks_exactly_one_rule(sound: Judged, strict: Judged, rule: str) -> None:
+    (found,) = [each for each in RULES if each.id == rule]
+    judged = sound if "standard" in found.profiles else strict
+    assert judged.broken(MUTATIONS[rule](judged.recording.records)) == {rule}
 
 
 @pytest.mark.parametrize(("rule", "mutate"), MORE)

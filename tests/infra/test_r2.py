@@ -165,6 +165,7 @@ class TestTypesAreThoseOfTheRealPackage:
         (cloudflare.BucketArgs, "R2Bucket"),
         (cloudflare.CorsArgs, "R2BucketCors"),
         (cloudflare.LifecycleArgs, "R2BucketLifecycle"),
+        (cloudflare.LockArgs, "R2BucketLock"),
         (cloudflare.ManagedDomainArgs, "R2ManagedDomain"),
         (cloudflare.CustomDomainArgs, "R2CustomDomain"),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.backend import BackendSpec, Cors, Encryption, Exemption, Grant, Lifecycle, LifecycleRule
+from infra.backend import BackendSpec, Cors, Encryption, Exemption, Grant, Lifecycle, LifecycleRule, Retention
 from infra.logs import Logging
 from infra.problems import keys_of
 from infra.provision import program
@@ -80,6 +80,7 @@ def _documented(keys: list[str]) -> list[str]:
     [
         StorageSpec,
         Logging,
+        Retention,
         BackendSpec,
         Cors,
         Encryption,

@@ -146,6 +146,7 @@ class Account(Noted[Blobs]):
             (
                 "accountName", "allowBlobPublicAccess", "allowCrossTenantReplication", "allowedCopyScope",
                 "defaultToOAuthAuthentication", "enableHttpsTrafficOnly", "encryption", "identity",
+                "immutableStorageWithVersioning",
                 "isLocalUserEnabled", "isSftpEnabled", "keyPolicy", "location", "minimumTlsVersion", "networkRuleSet",
                 "publicNetworkAccess", "sasPolicy", "sku", "tags",
             ),

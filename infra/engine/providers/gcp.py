@@ -93,6 +93,7 @@ class Bucket(Handler[Gcs]):
         "logging": DROPPED,
         "project": None,
         "publicAccessPrevention": NO_IAM,
+        "retentionPolicy": DROPPED,
         "softDeletePolicy": DROPPED,
         "storageClass": DROPPED,
         "uniformBucketLevelAccess": NO_IAM,

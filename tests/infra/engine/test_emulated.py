@@ -251,3 +251,24 @@ def test_access_logs_have_places_of_their_own(emulated: Emulated, engine: Engine
     assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"]["TargetBucket"] == target
     assert set(news(engine.destroy(emulated.stack)).values()) == {"delete"}
     assert s3.list_buckets()["Buckets"] == []
+
+
+def test_retention_is_held_by_s3_and_noted_for_the_others(emulated: Emulated, engine: Engine) -> None:
+    emulated.edit("primary: true\n", "primary: true\n        retention: {keep: 1d}\n")
+    emulated.edit("location: EU\n        versioning: true\n", "location: EU\n        retention: {keep: 7d}\n")
+    emulated.edit("location: westeurope\n", "location: westeurope\n        retention: {keep: 1d}\n")
+    emulated.edit(
+        "      media:\n        driver: r2\n", "      media:\n        driver: r2\n        retention: {keep: 1d}\n"
+    )
+    created = engine.up(emulated.stack)
+    told, s3 = unheld(created), emulated.s3()
+    bucket = emulated.settings(created, "avatars")["bucket"]
+    lock = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+    assert lock["Rule"]["DefaultRetention"] == {"Mode": "GOVERNANCE", "Days": 1}
+    assert told["media-lock"] == {"rules"}
+    assert "retentionPolicy" in told["exports-bucket"]
+    assert "immutableStorageWithVersioning" in told["reports-account"]
+    assert news(engine.up(emulated.stack)) == {}
+    emulated.edit("retention: {keep: 1d}", "retention: {keep: 2d}")
+    assert news(engine.up(emulated.stack)) == {"avatars-object-lock": "update"}
+    assert set(news(engine.destroy(emulated.stack)).values()) == {"delete"}

@@ -251,6 +251,29 @@ class Cors(Setting):
     unordered = frozenset({"allowedHeaders", "allowedMethods", "allowedOrigins", "exposeHeaders"})
 
 
+class ObjectLock(Setting):
+    """How long objects can not be deleted; there while the bucket is, as nothing takes a lock away."""
+
+    type_name = "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration"
+    put, member = "PutObjectLockConfiguration", "ObjectLockConfiguration"
+    verbs = ("get_object_lock_configuration", "put_object_lock_configuration", "")
+    absent = frozenset({"ObjectLockConfigurationNotFoundError"})
+    held = frozenset({"bucket", "objectLockEnabled", "rule"})
+    kept: ClassVar[Mapping[str, str | None]] = {**Setting.kept, "token": None}
+    defaults: ClassVar[Mapping[str, Any]] = {"objectLockEnabled": "Enabled"}
+
+    def asked(self, inputs: dict[str, Any]) -> Any:
+        return {**self.defaults, **super().asked(inputs)}
+
+    def shown(self, answer: dict[str, Any], state: dict[str, Any]) -> dict[str, Any] | None:
+        found = super().shown(answer, state) or {}
+        return found if found.get("rule") else None
+
+    def delete(self, resource_id: str, state: dict[str, Any]) -> None:
+        call, absent = self.cloud.s3(state).put_object_lock_configuration, self.absent | s3api.NO_BUCKET
+        s3api.ask(call, absent, Bucket=resource_id, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+
+
 class Logging(Setting):
     """Where the access log goes."""
 
@@ -277,4 +300,4 @@ def _statements(document: dict[str, Any]) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [found]
 
 
-HANDLERS = (PublicAccessBlock, OwnershipControls, Encryption, Versioning, Lifecycle, Policy, Cors, Logging)
+HANDLERS = (PublicAccessBlock, OwnershipControls, Encryption, Versioning, Lifecycle, Policy, Cors, ObjectLock, Logging)
