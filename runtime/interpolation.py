@@ -1,8 +1,10 @@
-"""References inside a document's values: ``${NAME}`` and ``${file:PATH}``, resolved when it is loaded.
+"""References inside a document's values, resolved when it is loaded: ``${NAME}``, ``${file:PATH}``, ``${ssm:NAME}``.
 
 * ``${NAME}`` is the environment variable NAME, ``${NAME:text}`` the same with *text* where it is not set.
 * ``${file:PATH}`` is the content of a file without its last newline; a relative path starts at the directory
   of the config file.
+* ``${ssm:…}``, ``${aws-sm:…}``, ``${gcp-sm:…}`` and ``${azure-kv:…}`` are what a carrier of `runtime.carriers` holds.
+  It is asked when such a reference stands in the document, once a load.
 * ``$${`` is a literal ``${``. Keys are never interpolated, and what a reference gives is not looked at again.
 
 A reference may be a whole value or a part of it. Every one that can not be resolved is reported, at once.
@@ -14,6 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from runtime.carriers import CARRIERS, CarrierError, Carriers
 from runtime.errors import Problem
 from runtime.validation import dotted, why_unreadable
 
@@ -21,14 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-REFERENCE: Final = re.compile(r"\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
+_CARRIED: Final = rf"(?:{'|'.join(CARRIERS)}):[^{{}}]+"
+
+REFERENCE: Final = re.compile(rf"\$\{{(?:file:[^{{}}]+|{_CARRIED}|[A-Za-z_][A-Za-z0-9_]*)\}}")
 """What a generated document may hold for a secret: one reference and nothing else."""
 
-REFERENCE_FORMS: Final = "${NAME} or ${file:PATH}"
+REFERENCE_FORMS: Final = "${NAME} or ${file:PATH}, or of a carrier: ${ssm:…}, ${aws-sm:…}, ${gcp-sm:…}, ${azure-kv:…}"
 """What `REFERENCE` matches, for messages."""
 
 _TOKEN: Final = re.compile(
-    r"\$(?P<escape>\$)\{|\$\{(?:file:(?P<file>[^{}]+)|(?!file:)(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^{}]*))?)\}"
+    rf"\$(?P<escape>\$)\{{|\$\{{(?:file:(?P<file>[^{{}}]+)|(?P<carried>{_CARRIED})"
+    rf"|(?!(?:file|{'|'.join(CARRIERS)}):)(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^{{}}]*))?)\}}"
     r"|(?P<malformed>\$\{)"
 )
 
@@ -44,6 +50,7 @@ class Interpolation:
         outside: Paths of those values.
         problems: What could not be resolved.
         references: By path of the value: the references in it, without their defaults.
+        carriers: What gives the text of a carrier's reference.
     """
 
     environ: Mapping[str, str]
@@ -52,6 +59,7 @@ class Interpolation:
     outside: frozenset[str] = frozenset()
     problems: list[Problem] = field(default_factory=list)
     references: dict[str, str] = field(default_factory=dict)
+    carriers: Carriers = field(default_factory=Carriers)
 
     def resolve(self, document: Any) -> Any:
         """A copy of *document* with every reference replaced; what can not be resolved is left as it is."""
@@ -76,7 +84,8 @@ class Interpolation:
                 self.problems.append(Problem(path, *exc.args))
                 return match[0]
             # a default may be a secret: only what was looked up is remembered
-            reference = f"${{file:{match['file']}}}" if match["file"] else f"${{{match['name']}}}"
+            named = f"file:{match['file']}" if match["file"] else match["carried"] or match["name"]
+            reference = f"${{{named}}}"
             self.references[path] = f"{self.references[path]} {reference}" if path in self.references else reference
             return value
 
@@ -88,10 +97,18 @@ class Interpolation:
         if match["file"]:
             directory = self.directory if covering(path, self.outside) is None else self.working_directory
             return self._file(directory / match["file"])
+        if match["carried"]:
+            return self._carried(match["carried"])
         value = self.environ.get(match["name"], match["default"])
         if value is None:
             raise _UnresolvedError(f"environment variable {match['name']} is not set")
         return value
+
+    def _carried(self, reference: str) -> str:
+        try:
+            return self.carriers.get(reference)
+        except CarrierError as exc:
+            raise _UnresolvedError(f"{reference} {exc}") from exc
 
     @staticmethod
     def _file(path: Path) -> str:

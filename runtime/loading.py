@@ -3,9 +3,11 @@
 It is looked for in this order, and the first that is there is read:
 
 1. the argument: a path, a mapping, JSON text, or a `StorageConfig` that was built in code;
-2. ``LEX_STORAGE_CONFIG``: a path, or the JSON itself;
+2. ``LEX_STORAGE_CONFIG``: a path, the JSON itself, or a place that holds it: ``ssm:…`` and the other carriers of
+   `runtime.carriers`, ``servicebinding:`` and ``cosi:`` (`runtime.forms`);
 3. ``storage.yaml`` in the working directory;
-4. ``stacks/storage.$LEX_STORAGE_STACK.yaml`` in the working directory, as `tandem up` writes it.
+4. ``stacks/storage.$LEX_STORAGE_STACK.yaml`` in the working directory, as `tandem up` writes it;
+5. ``$SERVICE_BINDING_ROOT``, where it has bindings of ours.
 
 On top of it come the ``LEX_STORAGE__…`` variables (`runtime.overrides`), which may also be all that there is, and
 the references in its values (`runtime.interpolation`). A `StorageConfig` object is what the application decided
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from runtime.advice import advice
+from runtime.carriers import CarrierError, Carriers, is_carried
 from runtime.config import (
     MINOR,
     VERSION,
@@ -42,9 +45,10 @@ from runtime.config import (
     plain,
 )
 from runtime.errors import ConfigError, Problem, StorageWarning
+from runtime.forms import cosi, env, servicebinding
 from runtime.interpolation import Interpolation, covering
 from runtime.overrides import PREFIX, Override, apply_overrides, overrides_in
-from runtime.validation import dotted, parse_json, problems_of, read_yaml
+from runtime.validation import dotted, parse_json, parse_yaml, problems_of, read_text, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -149,6 +153,7 @@ class _Reading:
         self._environ = environ
         self._directory = directory
         self._notes: list[str] = []
+        self._carriers = Carriers()
         self._edited: tuple[str, str] | None = None
 
     def read(self, source: Source) -> LoadedConfig:
@@ -183,6 +188,9 @@ class _Reading:
             self._notes.append(f"{present[0]} is read, so {STACK_VARIABLE}={stack} has no effect: remove one of them")
         if present:
             return _Found(read_yaml(present[0]), str(present[0]), present[0].parent, from_file=True)
+        root = self._environ.get(servicebinding.ROOT_VARIABLE)
+        if root and not stack and servicebinding.holds_bindings(Path(root)):
+            return self._bindings(Path(root), servicebinding.ROOT_VARIABLE)
         if overrides and not stack:
             return _Found({}, f"{PREFIX}… variables", self._directory)
         raise _nothing_found(files, stack, self._directory, overrides)
@@ -190,11 +198,37 @@ class _Reading:
     def _open(self, source: str | Path | Mapping[str, Any] | StorageConfig, origin: str) -> _Found:
         if isinstance(source, Mapping | Model):
             return _Found(plain(source), origin, self._directory)
-        if isinstance(source, str) and source.lstrip().startswith("{"):
-            return _Found(parse_json(source, origin), origin, self._directory)
+        if isinstance(source, str) and (found := self._elsewhere(env.unquoted(source.strip()), origin)):
+            return found
         path = self._directory / source
         name = str(path) if origin == "argument" else f"{path} ({origin})"
+        if path.suffix == ".env" or path.name == ".env":
+            return _Found(env.read(read_text(path, name), name), name, path.parent, from_file=True)
         return _Found(read_yaml(path, name), name, path.parent, from_file=True)
+
+    def _elsewhere(self, source: str, origin: str) -> _Found | None:
+        """What *source* holds or names, when that is no file."""
+        if source.startswith("{"):
+            return _Found(parse_json(source, origin), origin, self._directory)
+        scheme, colon, name = source.partition(":")
+        if is_carried(source):
+            try:
+                text = self._carriers.get(source)
+            except CarrierError as exc:
+                raise ConfigError(f"{source} {exc}", source=origin) from exc
+            parsed = parse_json if text.lstrip().startswith("{") else parse_yaml
+            return _Found(parsed(text, source), f"{source} ({origin})", self._directory)
+        if colon and scheme == "cosi" and not name:
+            return _Found(cosi.read(self._environ), f"COSI variables ({origin})", self._directory)
+        if colon and scheme == "servicebinding":
+            root = name or self._environ.get(servicebinding.ROOT_VARIABLE)
+            if not root:
+                raise ConfigError(f"{servicebinding.ROOT_VARIABLE} is not set", source=origin)
+            return self._bindings(self._directory / root, origin)
+        return None
+
+    def _bindings(self, root: Path, origin: str) -> _Found:
+        return _Found(servicebinding.read(root), f"{root} ({origin})", root)
 
     def _loaded(self, found: _Found, overrides: list[Override]) -> LoadedConfig:
         document, model, root = _form(found.document)
@@ -202,7 +236,9 @@ class _Reading:
         problems = self._check_origin(document, found.source, literals)
         storage = document.get(root) if root else document
         origins, refused = apply_overrides(storage, overrides, root) if isinstance(storage, dict) else ({}, [])
-        interpolation = Interpolation(self._environ, found.directory, self._directory, frozenset(origins))
+        interpolation = Interpolation(
+            self._environ, found.directory, self._directory, frozenset(origins), carriers=self._carriers
+        )
         config, wrong = self._validate(model, interpolation.resolve(document), document, found.source)
         unresolved = {problem.path for problem in interpolation.problems}
         wrong = [problem for problem in wrong if problem.path not in unresolved]

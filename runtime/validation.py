@@ -65,9 +65,25 @@ class _QuickLoader(_Strict, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # t
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def dump_yaml(document: Any) -> str:
-    """*document* as YAML, keys in their order; the same document always gives the same bytes."""
-    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+class _BlockDumper(_Dumper):  # type: ignore[misc] # as above
+    """Text of many lines stands as it is, indented."""
+
+
+_BlockDumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def dump_yaml(document: Any, *, blocks: bool = False) -> str:
+    """*document* as YAML, keys in their order; the same document always gives the same bytes.
+
+    Args:
+        document: Mappings, lists, text, numbers.
+        blocks: Whether text of many lines is written as a literal block, to be read by people.
+    """
+    dumper = _BlockDumper if blocks else _Dumper
+    return str(yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -124,11 +140,16 @@ class _TwiceError(Exception):
 def read_yaml(path: Path, source: str | None = None) -> Any:
     """The document in a file (JSON when its name ends so), or a `ConfigError` that says why it can not be read."""
     source = source or str(path)
+    text = read_text(path, source)
+    return parse_json(text, source) if path.suffix == ".json" else parse_yaml(text, source)
+
+
+def read_text(path: Path, source: str) -> str:
+    """The text of a file, or a `ConfigError` that says why it can not be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as exc:
         raise ConfigError(why_unreadable(exc), source=source) from exc
-    return parse_json(text, source) if path.suffix == ".json" else parse_yaml(text, source)
 
 
 def why_unreadable(error: OSError | ValueError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.cli import encoding  # noqa: F401 - its commands join the group `config`
 from runtime.cli.configuration import config_commands
 from runtime.cli.copying import cp
 from runtime.cli.doctor import doctor
