@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 PROFILES: Final = ("dev", "standard", "regulated")
 
-NEVER: Final = timedelta.max
-
 MARKS: Final = ("<!-- profiles -->", "<!-- end of profiles -->")
 """Between them is the generated part of the guide."""
 
@@ -70,7 +68,7 @@ def _longer(found: timedelta | None) -> timedelta:
 
 
 def _sooner(found: timedelta | None) -> timedelta:
-    return -NEVER if found is None else -found
+    return timedelta.min if found is None else -found
 
 
 KEYS: Final = (

@@ -96,6 +96,10 @@ def test_no_example_stack_is_weaker_than_its_profile(name: str) -> None:
     assert check(Stack.read(name, ROOT)).weaker == ()
 
 
+def test_a_limit_where_the_profile_has_none_is_not_weaker(make_stack: MakeStack) -> None:
+    assert check(make_stack("{a: {driver: s3, presign_max_age: 1h}}", profile="dev")).weaker == ()
+
+
 def test_logs_that_are_kept_for_less_are_told_of_the_stack(make_stack: MakeStack) -> None:
     (found,) = check(make_stack("{a: {driver: s3}}", logging={"keep": "30d"})).weaker
     assert (found.backend, found.key, found.found, found.default) == ("", "logging.keep", "30d", "90d")
