@@ -52,11 +52,12 @@ class Stop:
         if self._wanted:
             raise StoppedError
 
-    def _run(self, work: Callable[[], T]) -> T:
+    def _run(self, held: list[Callable[[], T]]) -> T:
         if not self._begun.acquire(blocking=False):
             raise StoppedError
         try:
-            return work()
+            # taken out: the thread lets go of its call only after the caller may have gone on to read the next part
+            return held.pop()()
         finally:
             self._ended.release()
 
@@ -66,7 +67,7 @@ class Stop:
         Nothing is written behind the back of a caller that was told that its upload was cancelled.
         """
         try:
-            return await anyio.to_thread.run_sync(self._run, work, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(self._run, [work], abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
             self.ask()
             if not self._begun.acquire(blocking=False):  # else it never began, and can not begin any more
