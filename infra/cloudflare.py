@@ -172,7 +172,7 @@ class CustomDomainArgs:
 class PermissionGroup:
     """One permission, by its id."""
 
-    id: pulumi.Input[str]
+    id: str | pulumi.Output[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

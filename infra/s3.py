@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
 _IDENTITY: Final = re.compile(r"(?:arn:aws[a-z-]*:iam::\d{12}:)?(?:role|user)/[\w+=,.@/-]{1,512}")
 
+_KEY: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+")
+
 _PRESIGN_AGES: Final = {"standard": timedelta(days=7), "regulated": timedelta(hours=12)}
 """A week is as long as SigV4 signs; it also ends what older signatures leave open."""
 
@@ -110,6 +112,10 @@ class Spec(BackendSpec):
         if self.retention and self.transfer.checksum == "when_required":
             wish = "auto: S3 takes no upload without a checksum where objects are retained"
             yield Problem("transfer.checksum", "found 'when_required' beside retention", wish)
+        given = self.encryption.kms_key_id if self.encryption else None
+        if given and not _KEY.fullmatch(given) and any(grant.to.kind for grant in self.grants):
+            found = f"found {given!r}: a role's policy names a key by its ARN"
+            yield Problem("encryption.kms_key_id", found, "arn:aws:kms:<region>:<account>:key/<id>")
         account = context.account("aws", self.emulated_account)
         needed = bool(self.grants) or resolved.customer_key or self.logged(context)
         if needed and not re.fullmatch(r"\d{12}", account):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -168,6 +169,7 @@ class TestTypesAreThoseOfTheRealPackage:
         (cloudflare.LockArgs, "R2BucketLock"),
         (cloudflare.ManagedDomainArgs, "R2ManagedDomain"),
         (cloudflare.CustomDomainArgs, "R2CustomDomain"),
+        (cloudflare.TokenArgs, "AccountToken"),
     )
 
     @pytest.mark.parametrize(("args", "name"), PAIRS)
@@ -190,6 +192,15 @@ class TestTypesAreThoseOfTheRealPackage:
             if inner:
                 self._compare(package, inner, _inner_name(name, key))
 
+    def test_the_list_of_permissions(self, package: Any) -> None:
+        source = inspect.getsource(package.get_account_api_token_permission_groups_list_output)
+        function = inspect.getsource(cloudflare.permission_group)
+        (token,) = re.findall(r"invoke_output\('([^']+)'", source)
+        assert f'"{token}"' in function
+        for argument in ("accountId", "name"):
+            assert f"__args__['{argument}']" in source
+            assert f'"{argument}"' in function
+
     def test_the_provider(self, package: Any) -> None:
         real = inspect.signature(package.ProviderArgs.__init__).parameters
         assert {"base_url", "api_token"} <= real.keys()
@@ -204,4 +215,5 @@ def _kinds(hint: Any) -> list[Any]:
 
 
 def _inner_name(outer: str, key: str) -> str:
-    return outer + "".join(word.capitalize() for word in key.split("_")).removesuffix("s" if key == "rules" else "\0")
+    singular = {"policies": "policy", "permission_groups": "permission_group", "rules": "rule"}.get(key, key)
+    return outer + "".join(word.capitalize() for word in singular.split("_"))
