@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictBool
 
 from infra.fields import CacheTime, Day, Days, Header, Origin, PublicUrl, RuleId, Tags, Unique
 from infra.identities import Identity
@@ -247,6 +247,17 @@ class BackendSpec(Model):
     force_destroy: StrictBool | None = None
     tags: Tags = Field(default_factory=dict)
     transfer: TransferConfig = TransferConfig()
+
+    _said: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def model_post_init(self, _context: Any) -> None:
+        """Remember what the spec itself says: `resolved` fills in the rest."""
+        self._said = frozenset(self.model_fields_set)
+
+    @property
+    def said(self) -> frozenset[str]:
+        """The keys that the spec says, and not its profile."""
+        return self._said
 
     @classmethod
     def from_stack(cls, stack: Stack) -> dict[str, Any]:  # noqa: ARG003 - the drivers' hook

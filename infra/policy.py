@@ -291,7 +291,8 @@ def _backends(records: Sequence[Record]) -> Iterator[Resources]:
     )
     places = {record.name for record in records if record.type == logs.COMPONENT}
     for name, found in groups.items():
-        yield Resources(name, found, kinds, logs=name in places)
+        packages = frozenset(record.type.partition(":")[0] for record in found)
+        yield Resources(name, found, kinds, logs=name in places, packages=packages)
 
 
 def _absent(rule: Rule, profile: str) -> str:

@@ -112,6 +112,8 @@ class Weaker:
 def weaker(spec: StorageSpec, context: Context) -> tuple[Weaker, ...]:
     """Where a spec asks for less than its profile."""
     found = [each for backend in spec.backends for each in _weaker(backend, context)]
+    if not context.logging.on(context.profile) and Logging().on(context.profile):
+        found.insert(0, Weaker("", "logging", "false", "true"))
     days, default = context.logging.days(context.profile), Logging().days(context.profile)
     if days < default:
         found.insert(0, Weaker("", "logging.keep", f"{days}d", f"{default}d"))
@@ -122,6 +124,8 @@ def _weaker(backend: BackendSpec, context: Context) -> Iterator[Weaker]:
     if backend.existing is not None or backend.provider is None:
         return  # what the spec does not say is somebody else's there
     for key in KEYS:
+        if key.path.partition(".")[0] not in backend.said:
+            continue
         plain = key.value(_without(backend, key).resolved(context.profile), context)
         found = key.value(backend, context)
         if found == plain or (key.path == "network" and plain is None):

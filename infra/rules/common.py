@@ -25,6 +25,9 @@ NOT_DEV: Final = frozenset({"standard", "regulated"})
 REGULATED: Final = frozenset({"regulated"})
 """Profiles of a rule that takes something away which others need: deletion, the open internet."""
 
+PACKAGES: Final[Mapping[str, str]] = {"AWS": "aws", "AZ": "azure-native", "GCP": "gcp", "R2": "cloudflare"}
+"""The package whose resources a family of rules is about; the others are about any."""
+
 WRITTEN_ONCE: Final = "logs are written once, and by nobody but the service"
 
 LOGS_EXPIRE: Final = "logs are deleted by their age, and by nobody else"
@@ -68,12 +71,14 @@ class Resources:
         records: Its resources.
         kinds: How many resources of the stack are of a type and for a bucket.
         logs: Whether these are a place for the access logs of others, and no backend.
+        packages: The providers' packages that they are of.
     """
 
     backend: str
     records: Sequence[Record]
     kinds: Mapping[tuple[str, Any], int] = field(repr=False)
     logs: bool = False
+    packages: frozenset[str] = frozenset(PACKAGES.values())
     _by_type: dict[str, list[Record]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -122,7 +127,9 @@ class Rule:
 
     def applies(self, resources: Resources, profile: str) -> bool:
         """Whether the rule is for these resources, under a profile."""
-        return profile in self.profiles and not (resources.logs and self.not_of_logs)
+        package = PACKAGES.get(self.id.partition("-")[0])
+        here = package is None or package in resources.packages
+        return here and profile in self.profiles and not (resources.logs and self.not_of_logs)
 
 
 def rule(

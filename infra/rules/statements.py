@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.rules.common import Check
@@ -19,8 +20,13 @@ EVERYBODY: Final = ("*", {"AWS": "*"}, {"AWS": ["*"]})
 def statements(record: Record) -> list[dict[str, Any]]:
     """The statements of a resource's policy; empty while it is not known."""
     text = record.inputs.get("policy")
+    return _parsed(text) if isinstance(text, str) else []
+
+
+@lru_cache(maxsize=64)  # every rule about policies reads the same few, one backend after the other
+def _parsed(text: str) -> list[dict[str, Any]]:
     try:
-        found = json.loads(text).get("Statement", []) if isinstance(text, str) else []
+        found = json.loads(text).get("Statement", [])
     except ValueError:
         return []
     return found if isinstance(found, list) else [found]

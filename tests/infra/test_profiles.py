@@ -105,6 +105,13 @@ def test_logs_that_are_kept_for_less_are_told_of_the_stack(make_stack: MakeStack
     assert (found.backend, found.key, found.found, found.default) == ("", "logging.keep", "30d", "90d")
 
 
+def test_logging_that_is_off_for_the_whole_stack_is_told_once(make_stack: MakeStack) -> None:
+    report = check(make_stack("{a: {driver: s3}, b: {driver: s3}}", logging=False))
+    assert [(each.backend, each.key, each.found, each.default) for each in report.weaker] == [
+        ("", "logging", "false", "true")
+    ]
+
+
 def test_check_prints_it_and_gives_it_as_json(make_stack: MakeStack) -> None:
     stack = make_stack(one("s3", "lifecycle: {expire_noncurrent_after: 7d}"))
     words = ["check", "-s", "test", "-C", str(stack.root)]
