@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig
     from runtime.driver import ByteRange, Bytes
     from runtime.errors import StorageError
+    from runtime.live import LiveSettings
     from runtime.models import FileInfo, PresignedRequest, UnfinishedUpload
 
 T = TypeVar("T")
@@ -311,6 +312,9 @@ class FallbackDriver(Driver):
         facts = await self._new.check()
         old = await self._by_old(None, self._old.check)
         return {**facts, "read_fallback": {"backend": self.old.backend.name, **old}}
+
+    async def live_settings(self) -> LiveSettings:
+        return await self._new.live_settings()
 
     def error_type(self, error: Exception) -> type[StorageError] | None:
         return self.new.error_type(error)

@@ -145,7 +145,7 @@ async def _verify_backend(
     from runtime.registry import Storage  # noqa: PLC0415 - it loads this module for `Storage.verify`
 
     # alone, so that one backend that can not be opened does not hide the others
-    alone = config.model_copy(update={"backends": (backend,), "kv": ()})
+    alone = config.only([backend.name])
     try:
         async with Storage(alone) as storage:
             return await _verify_store(storage[backend.name], repair, write=write)

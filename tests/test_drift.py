@@ -28,6 +28,8 @@ from infra import emulators
 from infra.cli.drift import compare
 from infra.drifting import Between
 from infra.endpoints import endpoints
+from infra.engine import Action
+from infra.engine.automation import PulumiEngine
 from infra.engine.embedded import EmbeddedEngine
 from infra.stack import Stack
 from runtime.cli.app import build_app
@@ -625,3 +627,42 @@ def test_a_stack_without_a_contract_says_what_to_run(project: Project) -> None:
     assert list(found) == [Between.FILE, Between.APP]
     (finding,) = found[Between.FILE]
     assert (finding.path, finding.found, finding.fix) == ("stacks/storage.drift.yaml", None, UP)
+
+
+def test_under_pulumi_the_output_is_read_and_a_bucket_is_mended_too(
+    program: ProgramFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ministack", "azurite", "fake-gcs-server"):
+        program(name)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(program("pulumi")[0]).parent), os.environ["PATH"]]))
+    monkeypatch.delenv("TANDEM_STATE", raising=False)
+    engine, project = PulumiEngine(), Project(tmp_path)
+    emulators.up(project.stack)
+    try:
+        engine.up(project.stack)
+        project.written = project.stack.contract.read_bytes()
+        assert left(project) == []
+        versioning(project)
+        cors("avatars")(project)
+        assert {str(each.path) for each in drifted(project)} == {
+            "backends.avatars.expect.versioning",
+            "backends.avatars.expect.cors[0].origins",
+        }
+        planned = {step.name for step in engine.preview(project.stack).steps if step.action is not Action.SAME}
+        assert {"avatars-versioning", "avatars-cors"} <= planned
+        engine.up(project.stack)
+        assert left(project) == []
+        project.regenerate(lambda backends: backends["media"]["r2"].update(bucket="older"))
+        (found,) = project.found()[Between.STACK]
+        assert (found.path, found.expected, found.found) == (
+            "backends.media.r2.bucket",
+            project.bucket("media"),
+            "older",
+        )
+        engine.destroy(project.stack)
+    finally:
+        emulators.down(project.stack)
+
+
+def drifted(project: Project) -> list[Finding]:
+    return [each for found in project.found().values() for each in found if each.drift is not Drift.UNKNOWN]

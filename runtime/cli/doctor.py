@@ -167,7 +167,7 @@ async def _finding(loaded: LoadedConfig, backend: NamedStorageConfig, *, write: 
     from runtime.registry import Storage  # noqa: PLC0415 - as above
     from runtime.verifying import drift_of, repair_of  # noqa: PLC0415 - as above
 
-    alone = loaded.config.model_copy(update={"backends": (backend,), "kv": (), "enabled": True})
+    alone = loaded.config.only([backend.name]).model_copy(update={"enabled": True})
     try:
         async with Storage(alone) as storage:
             store = storage[backend.name]

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
 
 from infra.apps import refuse_unmet, unmet
+from infra.emit import document
+from infra.endpoints import placeholders
+from infra.spec import context_of, load_spec
+from infra.stack import Stack, stack_names
 from runtime.cli.app import build_app
 from runtime.errors import ConfigError
+from runtime.requires import CAPABILITIES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from infra.stack import Stack
     from tests.infra.conftest import MakeStack
 
+ROOT = Path(__file__).parents[2]
 BACKENDS = "{avatars: {driver: s3, grants: [{to: role/app, access: [read, write]}]}, media: {driver: r2}}"
 NEEDS = """
 [tool.tandem.requires.avatars]
@@ -116,3 +121,18 @@ def test_a_wrong_declaration_is_the_users_error(make_stack: MakeStack, tmp_path:
     code, _, told = tandem("check", "-s", "test", "-C", str(stack.root), "--app", str(tmp_path / "nowhere"))
     assert code == 2
     assert "can not be read" in told
+
+
+@pytest.mark.parametrize("name", stack_names(ROOT))
+def test_what_the_program_promises_can_be_required(name: str) -> None:
+    stack = Stack.read(name, ROOT)
+    spec = load_spec(stack)
+    offline = replace(context_of(stack, spec), endpoints=placeholders(stack))
+    promised = {
+        capability
+        for backend in document(spec, offline).storage.backends
+        if backend.expect
+        for capability in backend.expect.capabilities
+    }
+    assert promised
+    assert promised <= set(CAPABILITIES)

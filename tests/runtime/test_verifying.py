@@ -114,6 +114,18 @@ def test_an_open_storage_verifies_itself_also_without_async() -> None:
     assert (found.backends, found.findings) == (("cache",), ())
 
 
+async def test_a_backend_with_a_fallback_is_verified_by_its_own_bucket(tmp_path: Path) -> None:
+    """Which of the two is asked shows where they are: only the new one's directory is there."""
+    (tmp_path / "new").mkdir()
+    new = {"name": "new", "driver": "local", "local": {"root_dir": str(tmp_path / "new")}, "read_fallback": "old"}
+    old = {"name": "old", "driver": "local", "local": {"root_dir": str(tmp_path / "old")}, "expect": EXPECT}
+    config = {"backends": [{**new, "expect": {**EXPECT, "versioning": True}}, old]}
+    (tmp_path / "old").mkdir()
+    assert await verify(config) == [("backends.new.expect.versioning", "unknown")]
+    (tmp_path / "old").rmdir()
+    assert ("backends.old.local.root_dir", "breaking") in await verify(config)
+
+
 async def test_an_application_that_may_not_delete_leaves_no_scratch_object() -> None:
     """`prove` is what `up --prove` and `doctor --write` do; what it can not take away again it does not write."""
     grants = [{"to": "role/app", "access": ["read", "write", "list", "presign"]}]
