@@ -6,7 +6,6 @@ application come apart; ``tandem drift`` shows all of them.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from infra.apps import unmet
@@ -23,21 +22,6 @@ if TYPE_CHECKING:
 
     from infra.changes import Change
     from infra.stack import Stack
-
-
-class Between(StrEnum):
-    """What is compared."""
-
-    FILE = "file"
-    """The contract's file with its own fingerprint."""
-    APP = "app"
-    """What applications require, with the spec."""
-    SPEC = "spec"
-    """The spec with the contract's file."""
-    STACK = "stack"
-    """The contract's file with the stack's output."""
-    LIVE = "live"
-    """The contract's file with the live buckets."""
 
 
 def of_file(stack: Stack) -> list[Finding]:

@@ -25,8 +25,7 @@ from google.cloud import storage
 from typer.testing import CliRunner
 
 from infra import emulators
-from infra.cli.drift import compare
-from infra.drifting import Between
+from infra.cli.drift import Between, compare
 from infra.endpoints import endpoints
 from infra.engine import Action
 from infra.engine.automation import PulumiEngine

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infra.cli.options import Apps, Json, Root, StackName, read_stack
-from infra.drifting import Between
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
 
     from infra.stack import Stack
     from runtime.drift import Finding
+
+
+class Between(StrEnum):
+    """What is compared."""
+
+    FILE = "file"
+    """The contract's file with its own fingerprint."""
+    APP = "app"
+    """What applications require, with the spec."""
+    SPEC = "spec"
+    """The spec with the contract's file."""
+    STACK = "stack"
+    """The contract's file with the stack's output."""
+    LIVE = "live"
+    """The contract's file with the live buckets."""
+
 
 Only = Annotated[list[Between] | None, typer.Option("--only", help="Compare nothing else; may be given several times.")]
 Write = Annotated[bool, typer.Option("--write", help="Also use presigned URLs of a scratch object on every backend.")]

@@ -116,9 +116,10 @@ def test_version_is_the_distributions(tandem: Callable[..., Result]) -> None:
     assert done(tandem("--version")) == f"tandem {version('tandem-storage')}\n"
 
 
-def test_help_loads_neither_pydantic_nor_a_cloud_sdk() -> None:
+@pytest.mark.parametrize("plug_ins", ["[]", "None"])
+def test_help_loads_neither_pydantic_nor_a_cloud_sdk(plug_ins: str) -> None:
     program = (
-        "import sys; from runtime.cli.app import build_app; build_app(plug_ins=[]);"
+        f"import sys; from runtime.cli.app import build_app; build_app(plug_ins={plug_ins});"
         "print([name for name in ('pydantic', 'yaml', 'anyio', 'boto3', 'obstore', 'pulumi') if name in sys.modules])"
     )
 
