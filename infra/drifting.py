@@ -14,6 +14,7 @@ from infra.endpoints import state_directory
 from infra.pending import pending, written
 from runtime.config import fingerprint
 from runtime.drift import Drift, Finding
+from runtime.errors import StorageError
 from runtime.validation import read_yaml
 
 if TYPE_CHECKING:
@@ -56,12 +57,11 @@ def of_spec(stack: Stack) -> list[Finding]:
 
 
 def of_stack(stack: Stack) -> list[Finding]:
-    """What was deployed last and the contract's file does not say; the file may be older, or of another deployment.
-
-    Raises:
-        StorageError: the stack's state can not be read.
-    """
-    output = outputs(stack).get("storage")
+    """What was deployed last and the contract's file does not say; the file may be older, or of another deployment."""
+    try:
+        output = outputs(stack).get("storage")
+    except StorageError as exc:  # no pulumi command, no login, a state that can not be read
+        return [Finding("", "storage", "a stack output", None, Drift.UNKNOWN, str(exc))]
     if not output:
         return [Finding("", "storage", "a stack output", None, Drift.BREAKING, f"it was never deployed: {_up(stack)}")]
     fix = f"the file is not what was deployed last: {_up(stack)} writes it anew"

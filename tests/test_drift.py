@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from google.cloud import storage
 from typer.testing import CliRunner
 
 from infra import emulators
+from infra.aws import BucketRules, bucket_policy
 from infra.cli.drift import Between, compare
 from infra.endpoints import endpoints
 from infra.engine import Action
@@ -34,6 +37,7 @@ from infra.stack import Stack
 from runtime.cli.app import build_app
 from runtime.config import fingerprint
 from runtime.drift import Drift
+from runtime.drivers import _s3_policy
 
 if TYPE_CHECKING:
     from runtime.drift import Finding
@@ -578,6 +582,40 @@ def test_a_grant_that_is_too_small_for_the_check_is_unknown_and_not_drift(projec
     assert presign.fix == "its grant does not allow upload, which a scratch object takes"
 
 
+def test_a_file_that_was_edited_beyond_reading_is_told_by_its_problems(project: Project) -> None:
+    project.edit(project.stack.contract, "versioning: true", "versioning: maybe")
+    try:
+        found = project.found()
+        assert [each.path for each in found[Between.FILE]] == ["fingerprint"]
+        (finding,) = [each for each in found[Between.LIVE] if each.drift is Drift.BREAKING]
+        assert (finding.path, finding.fix) == ("storage.backends.avatars.expect.versioning", UP)
+        assert "backends.avatars.expect.versioning" in [each.path for each in found[Between.SPEC]]
+    finally:
+        project.up()
+
+
+def test_secrets_that_are_not_here_are_no_drift(project: Project) -> None:
+    project.regenerate(lambda backends: backends["media"]["r2"].update(access_key="${NOT_SET_HERE}"))
+    try:
+        (finding,) = project.found()[Between.LIVE]
+    finally:
+        project.up()
+    assert (finding.path, finding.drift) == ("storage.backends.media.r2.access_key", Drift.UNKNOWN)
+    assert finding.fix == 'run eval "$(tandem env -s drift)" first'
+
+
+def test_a_state_that_can_not_be_read_is_unknown(project: Project) -> None:
+    state = project.root / ".tandem" / "drift" / "state.json"
+    whole = state.read_text()
+    state.write_text("{")
+    try:
+        (finding,) = project.found()[Between.STACK]
+    finally:
+        state.write_text(whole)
+    assert (finding.path, finding.drift) == ("storage", Drift.UNKNOWN)
+    assert "the state can not be read" in finding.fix
+
+
 def tandem(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(build_app(), arguments)
     return result.exit_code, result.stdout
@@ -626,6 +664,21 @@ def test_a_stack_without_a_contract_says_what_to_run(project: Project) -> None:
     assert list(found) == [Between.FILE, Between.APP]
     (finding,) = found[Between.FILE]
     assert (finding.path, finding.found, finding.fix) == ("stacks/storage.drift.yaml", None, UP)
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_the_policy_that_the_program_writes_is_read_as_it_was_meant(count: int) -> None:
+    """Emulators speak plain http, so that the statements about TLS never reach one."""
+    who, bucket = "arn:aws:iam::123456789012:role/app", "arn:aws:s3:::b"
+    for access in combinations(("read", "write", "list", "delete", "presign"), count):
+        rules = BucketRules(
+            tls_only=True, presign_max_age=timedelta(hours=1), grants=[(who, access)], public=count == 3
+        )
+        written = _s3_policy.statements(json.loads(bucket_policy(bucket, rules) or "{}"))
+        assert _s3_policy.demands_tls(written, "b")
+        assert _s3_policy.presign_max_age(written, "b") == 3600
+        assert _s3_policy.verbs(written, "b", "role/app") == set(access) - {"presign"}
+        assert _s3_policy.allows_anybody(written, "b") is (count == 3)
 
 
 def test_under_pulumi_the_output_is_read_and_a_bucket_is_mended_too(

@@ -109,14 +109,16 @@ def _live(stack: Stack, *, write: bool) -> list[Finding]:
     import anyio
 
     import runtime
+    from infra.drifting import of_file
     from runtime.drift import Drift, Finding
     from runtime.errors import ConfigError
 
     try:
         found = anyio.run(partial(runtime.verify, stack.contract, write=write))
-    except ConfigError as exc:  # what somebody wrote into the file; the other comparisons show what it was
-        fix = f"run `tandem up -s {stack.name}`"
-        return [
-            Finding("", problem.path, problem.allowed, problem.message, Drift.BREAKING, fix) for problem in exc.problems
-        ]
+    except ConfigError as exc:
+        if of_file(stack):  # somebody edited it; the other comparisons show what it was
+            drift, fix = Drift.BREAKING, f"run `tandem up -s {stack.name}`"
+        else:  # secrets that it refers to are not here
+            drift, fix = Drift.UNKNOWN, f'run eval "$(tandem env -s {stack.name})" first'
+        return [Finding("", problem.path, problem.allowed, problem.message, drift, fix) for problem in exc.problems]
     return [finding for finding in found.findings if finding.path != "fingerprint"]  # `file` tells it
