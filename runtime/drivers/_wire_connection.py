@@ -134,10 +134,7 @@ class Connection(asyncio.BufferedProtocol):
             return b""
         waiter: Future[None] = self._loop.create_future()
         if not body.want(size, waiter):
-            if self._paused:
-                self._paused = False
-                self.moved = self._loop.time()
-                self._transport.resume_reading()
+            self._resume()
             try:
                 await waiter
             except BaseException:
@@ -303,6 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         """The answer is whole."""
         self._busy, self._waiter = False, None
         if self._parser.keep and not self._sending and self.open:
+            self._resume()  # the end of a body may have been held while nobody wanted it
             self._on_idle(self)
         else:
             self.abort()
@@ -311,6 +309,12 @@ class Connection(asyncio.BufferedProtocol):
         if not self._paused:
             self._paused = True
             self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.moved = self._loop.time()
+            self._transport.resume_reading()
 
     @staticmethod
     def _wake(waiter: Future[None] | None) -> None:

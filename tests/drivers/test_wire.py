@@ -621,6 +621,24 @@ class TestReadingAhead:
             assert sent < 64 * MIB, "the kernel's buffers, and no more"
             answer.close()
 
+    @pytest.mark.parametrize("chunked", [True, False])
+    async def test_a_connection_is_read_again_after_a_body_whose_end_nobody_wanted_for_a_while(
+        self, *, chunked: bool
+    ) -> None:
+        size = 400_000
+        plain = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (size, DATA[:size])
+        head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n" % size
+        text = head + DATA[:size] + b"\r\n0\r\n\r\n" if chunked else plain
+        async with serving(says(text)) as (wire, server):
+            for piece in (size - 10_000, size - 1, 1000, size):
+                answer = await wire.send("GET", "/", {}, whole=False)
+                got = b""
+                while data := await answer.take(piece):
+                    got += data
+                    await asyncio.sleep(0.002)
+                assert got == DATA[:size]
+            assert server.connections == 1
+
     async def test_what_nobody_wants_of_a_body_in_chunks_is_bounded(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.request()
