@@ -212,7 +212,10 @@ class _Recorder:
         names = _names(typ) if typ else {}
         inputs = {(names.get(key) or key) if typ else res.translate_input_property(key): wire[key] for key in wire}
         needed |= self._depends_on(opts)
-        above_it = self._now(_expand_dependencies(needed, res)) if needed else ()
+        if all(isinstance(each, pulumi.CustomResource) for each in needed):
+            above_it = {self._urn(each) for each in needed}  # made before this one, so there is no circle to look for
+        else:
+            above_it = self._now(_expand_dependencies(needed, res))
         self.recording.records.append(
             Record(*named, urn, plain(inputs), parent=above, dependencies=frozenset(above_it), **more)
         )

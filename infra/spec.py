@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -37,6 +38,8 @@ __all__ = ["BackendSpec", "StorageSpec", "context_of", "drivers", "load_spec", "
 
 ROOT = "storage"
 
+_BACKEND_NAME = TypeAdapter(BackendName)
+
 Profile = Literal["dev", "standard", "regulated"]
 
 M = TypeVar("M", bound=BaseModel)
@@ -64,9 +67,10 @@ class StorageSpec(Model):
     exemptions: tuple[Exemption, ...] = ()
 
 
-def drivers() -> list[str]:
+@cache
+def drivers() -> tuple[str, ...]:
     """The drivers that can be provisioned: those of the contract that have a module here."""
-    return [name for name in DRIVERS if find_spec(f"infra.{name}")]
+    return tuple(name for name in DRIVERS if find_spec(f"infra.{name}"))
 
 
 def module_of(driver: str) -> ModuleType:
@@ -152,7 +156,7 @@ def _below(path: str, problem: Problem) -> Problem:
 
 def _name_problem(name: Any, path: str) -> list[Problem]:
     try:
-        TypeAdapter(BackendName).validate_python(name)
+        _BACKEND_NAME.validate_python(name)
     except ValidationError as exc:
         return problems_of(exc, BackendSpec, None, path)
     return []

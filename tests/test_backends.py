@@ -21,6 +21,8 @@ OWN_MODULES = ["runtime/drivers/{}.py", "runtime/drivers/_{}_*.py", "infra/{}.py
 # The places that may name a driver beside its own modules:
 SHARED = {
     "runtime/config.py",  # the model of the contract, and the default driver
+    "runtime/carriers/__init__.py",  # names of extras, one of which is a driver's too
+    "runtime/forms/cosi.py",  # COSI has three protocols; a driver that speaks none of them is told, not added
 }
 
 
