@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runtime.drivers._local_attributes import Version
 from runtime.drivers._local_stage import Hashes, pieces
-from runtime.drivers._local_tree import NOT_THERE, folder, open_file, regular
+from runtime.drivers._local_tree import NOT_THERE, folder, open_file, open_folder, regular
 from runtime.drivers._local_work import Work
 from runtime.errors import StorageUnavailableError
 
@@ -59,17 +59,28 @@ class Files:
     def find(self, path: str, *, opened: bool = False) -> Found | None:
         """Where *path* is; None when there is no such object. The caller closes the descriptor."""
         places = self.work.names.places(path)
-        for parts in (*places, places[0]):  # again the first: a writer may have moved it there while we looked
-            try:
-                with folder(self.root, parts[:-1]) as here:
+        opened_at: Parts | None = None
+        here = -1
+        try:
+            for parts in (*places, places[0]):  # again the first: a writer may have moved it there while we looked
+                try:
+                    if parts[:-1] != opened_at:
+                        if here >= 0:
+                            os.close(here)
+                        here, opened_at = -1, None
+                        here = open_folder(self.root, parts[:-1])
+                        opened_at = parts[:-1]
                     if opened:
                         if (fd := open_file(parts[-1], here)) is not None:
                             return Found(parts, os.fstat(fd), fd)
                     elif (stat := regular(parts[-1], here)) is not None:
                         return Found(parts, stat)
-            except OSError as exc:
-                if exc.errno not in NOT_THERE | {errno.ENAMETOOLONG}:
-                    raise
+                except OSError as exc:
+                    if exc.errno not in NOT_THERE | {errno.ENAMETOOLONG}:
+                        raise
+        finally:
+            if here >= 0:
+                os.close(here)
         return None
 
     def version(self, path: str, found: Found, stop: Stop, *, cheap: bool = False) -> Version | None:
@@ -109,6 +120,7 @@ class Files:
         where nothing may be written.
         """
         try:
+            self.work.prepare()
             with self.work.locked(path, wait=False) as held:
                 again = self.find(path) if held else None
                 if again is not None and os.path.samestat(again.stat, found.stat) and version.fits(again.stat):

@@ -1,8 +1,8 @@
-"""Threads for looks at files that take microseconds as a rule: as few as get on, and one wake-up for many answers.
+"""Threads for work on files that takes microseconds as a rule: as few as get on, and one wake-up for many answers.
 
 A pool of forty threads spends more on waking them, and on their fight for the interpreter, than on a look at a file
-that is in the system's cache. Here one thread does what comes. More join it when a look took long (a disk that has to
-turn, a file of others that is hashed) and others wait, and leave when there is nothing to do.
+that is in the system's cache. Here one thread does what comes. More join it when something took long (a disk that has
+to turn, an fsync, a file of others that is hashed) and others wait, and leave when there is nothing to do.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import asyncio
 import os
 import weakref
 from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import anyio
 
 from runtime.drivers._local_stage import Stop, StoppedError
 
@@ -26,8 +29,9 @@ T = TypeVar("T")
 MOST: Final = 32
 """Threads of one lane."""
 
-LONG_SECONDS: Final = 0.0003
-"""A look that takes longer lets another thread join."""
+LOOK_SECONDS: Final = 0.0003
+WRITE_SECONDS: Final = 0.001
+"""What takes longer lets another thread join."""
 
 STUCK_SECONDS: Final = 0.01
 """When none ended for so long, another thread joins, too."""
@@ -35,15 +39,38 @@ STUCK_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 1.0
 """A thread that joined leaves after so long without work."""
 
-_Job: TypeAlias = "tuple[Callable[[Stop], Any], Stop, asyncio.Future[Any], Callable[[Any], object]]"
-_Answer: TypeAlias = "tuple[_Job, Any, BaseException | None]"
+_Job: TypeAlias = "tuple[Callable[[Stop], Any], Stop, asyncio.Future[Any], Callable[[Any], object], _End]"
+_Answer: TypeAlias = "tuple[asyncio.Future[Any], Callable[[Any], object], _End, Any, BaseException | None]"
+
+
+class _End:
+    """Tells one who was cancelled that the work has come to its end. Only touched in the thread of the loop."""
+
+    __slots__ = ("told",)
+
+    def __init__(self) -> None:
+        self.told: asyncio.Future[None] | None = None
+
+    def tell(self) -> None:
+        """The work has ended."""
+        if self.told is not None:
+            self.told.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait for it, however often one is cancelled meanwhile."""
+        self.told = asyncio.get_running_loop().create_future()
+        with anyio.CancelScope(shield=True):
+            while not self.told.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([self.told])
 
 
 class _Shared:
     """What the threads of a lane know: nothing that keeps its owner alive."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, long_seconds: float) -> None:
         self.loop = loop
+        self._long_seconds = long_seconds
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self.answers: deque[_Answer] = deque()
         self.announced = False
@@ -62,27 +89,31 @@ class _Shared:
 
     def end(self) -> None:
         """Let all threads leave after the work that they were given."""
-        for _ in range(self.threads):
-            self.jobs.put(None)
+        self.jobs.put(None)
 
     def _work(self, patience: float | None) -> None:
         while True:
             try:
                 job = self.jobs.get(timeout=patience)
             except Empty:
-                job = None
+                break
             if job is None:
-                with self._lock:
-                    self.threads -= 1
-                return
+                self.jobs.put(None)  # for the others
+                break
             begin = perf_counter()
-            self._answer(job, *_outcome(job))
+            work, stop, future, drop, end = job
             del job
-            if perf_counter() - begin > LONG_SECONDS and not self.jobs.empty():
+            result, error = _outcome(work, stop)
+            del work  # before the caller may go on: it holds what was written
+            self._answer((future, drop, end, result, error))
+            del future, drop, end, result, error
+            if perf_counter() - begin > self._long_seconds and not self.jobs.empty():
                 self.join()
+        with self._lock:
+            self.threads -= 1
 
-    def _answer(self, job: _Job, result: Any, error: BaseException | None) -> None:
-        self.answers.append((job, result, error))
+    def _answer(self, answer: _Answer) -> None:
+        self.answers.append(answer)
         if self.announced:  # whoever set it down takes this answer, too
             return
         self.announced = True
@@ -95,8 +126,9 @@ class _Shared:
         """Hand the answers to those who wait."""
         self.announced = False
         while self.answers:
-            (_, _, future, drop), result, error = self.answers.popleft()
+            future, drop, end, result, error = self.answers.popleft()
             self.ended += 1
+            end.tell()
             if future.done() or self.loop.is_closed():
                 if error is None:
                     drop(result)
@@ -106,11 +138,9 @@ class _Shared:
                 future.set_exception(error)
 
 
-def _outcome(job: _Job) -> tuple[Any, BaseException | None]:
-    work, stop, _, _ = job
+def _outcome(work: Callable[[Stop], Any], stop: Stop) -> tuple[Any, BaseException | None]:
     try:
-        stop.check()
-        return work(stop), None
+        return (work(stop), None) if stop.begin() else (None, StoppedError())
     except StoppedError as exc:
         return None, exc
     except Exception as exc:  # noqa: BLE001 - whoever waits raises it
@@ -118,31 +148,44 @@ def _outcome(job: _Job) -> tuple[Any, BaseException | None]:
 
 
 class Lane:
-    """The threads of one event loop. They are made by the first call and end with `close`."""
+    """The threads of one event loop. They are made by the first call and end with `close`.
 
-    def __init__(self) -> None:
+    Args:
+        long_seconds: Work that takes longer lets another thread join.
+    """
+
+    def __init__(self, long_seconds: float = LOOK_SECONDS) -> None:
+        self._long_seconds = long_seconds
         self._shared: _Shared | None = None
         self._process = 0
         self._begun = 0
         self._seen = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def run(self, work: Callable[[Stop], T], drop: Callable[[T], object] = lambda _: None) -> T:
-        """Have *work* done in a thread.
-
-        A caller that is cancelled is told so at once: *work* must be something that nobody minds to go on for a moment.
+    async def look(self, work: Callable[[Stop], T], drop: Callable[[T], object] = lambda _: None) -> T:
+        """Have *work* done in a thread; a caller that is cancelled is told so at once.
 
         Args:
-            work: Looks at files; is asked to stop when nobody waits any more.
+            work: Looks at files; is asked to stop when nobody waits any more, and may go on for a moment.
             drop: What to do with a result that nobody waits for any more.
         """
+        return await self._run(work, drop, to_the_end=False)
+
+    async def write(self, work: Callable[[Stop], T]) -> T:
+        """Have *work* done in a thread; when cancelled, ask it to stop and come back only once it has.
+
+        Nothing is written behind the back of a caller that was told that its upload was cancelled.
+        """
+        return await self._run(work, lambda _: None, to_the_end=True)
+
+    async def _run(self, work: Callable[[Stop], T], drop: Callable[[T], object], *, to_the_end: bool) -> T:
         loop = asyncio.get_running_loop()
         shared = self._shared
         if shared is None or shared.loop is not loop or self._process != os.getpid():
             shared = self._opened(loop)
-        stop, future = Stop(), loop.create_future()
+        stop, future, end = Stop(), loop.create_future(), _End()
         self._begun += 1
-        shared.jobs.put((work, stop, future, drop))
+        shared.jobs.put((work, stop, future, drop, end))
         if self._timer is None:
             self._seen = shared.ended
             self._timer = loop.call_later(STUCK_SECONDS, self._look, shared)
@@ -150,12 +193,17 @@ class Lane:
             result: T = await future
         except asyncio.CancelledError:
             stop.ask()
+            if not future.cancelled():  # it was answered before, and this task had no turn since
+                if future.exception() is None:
+                    drop(future.result())
+            elif not stop.begin() and to_the_end:  # else it never began, and can not begin any more
+                await end.wait()
             raise
         return result
 
     def _opened(self, loop: asyncio.AbstractEventLoop) -> _Shared:
         self.close()
-        self._shared = shared = _Shared(loop)
+        self._shared = shared = _Shared(loop, self._long_seconds)
         self._finalizer = weakref.finalize(self, shared.end)  # a driver that nobody closes
         self._process, self._begun = os.getpid(), 0
         shared.join()

@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from runtime import checksums
+from runtime.drivers._local_tree import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,8 +53,12 @@ class Stop:
         if self._wanted:
             raise StoppedError
 
+    def begin(self) -> bool:
+        """Whether the work may begin: once, and not after somebody else has said so."""
+        return self._begun.acquire(blocking=False)
+
     def _run(self, held: list[Callable[[], T]]) -> T:
-        if not self._begun.acquire(blocking=False):
+        if not self.begin():
             raise StoppedError
         try:
             # taken out: the thread lets go of its call only after the caller may have gone on to read the next part
@@ -70,7 +75,7 @@ class Stop:
             return await anyio.to_thread.run_sync(self._run, [work], abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
             self.ask()
-            if not self._begun.acquire(blocking=False):  # else it never began, and can not begin any more
+            if not self.begin():  # else it never began, and can not begin any more
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(self._ended.acquire)
             raise
@@ -136,10 +141,7 @@ class Staged:
 
     def write(self, data: Bytes, offset: int) -> None:
         """Write all of *data* at *offset*."""
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self.fd, view, offset)
-            view, offset = view[written:], offset + written
+        write_all(self.fd, data, offset)
 
     def seal(self, taken: frozenset[int] = frozenset()) -> os.stat_result:
         """Put the bytes on the disk for good, with an mtime that is not in *taken*; gives the file's facts."""

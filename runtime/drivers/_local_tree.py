@@ -19,6 +19,7 @@ from runtime.errors import NotFoundError, PermissionDeniedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runtime.driver import Bytes
     from runtime.drivers._local_names import Parts
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -65,6 +66,16 @@ def open_folder(root: str, parts: Parts) -> int:
 def folder(root: str, parts: Parts) -> Iterator[int]:
     """`open_folder`, closed at the end."""
     here = open_folder(root, parts)
+    try:
+        yield here
+    finally:
+        os.close(here)
+
+
+@contextmanager
+def below(name: str, above: int) -> Iterator[int]:
+    """The folder *name* in the open folder *above*, opened and closed at the end; never through a link."""
+    here = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
     try:
         yield here
     finally:
@@ -134,3 +145,11 @@ def drop_empty_folders(root: str, parts: Parts) -> None:
             if exc.errno in NOT_THERE | {errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY}:
                 return
             raise
+
+
+def write_all(fd: int, data: Bytes, offset: int) -> None:
+    """Write all of *data* at *offset*."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written

@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from contextlib import contextmanager
 from secrets import token_hex
@@ -28,12 +29,14 @@ from runtime.drivers._local_remembered import Remembered
 from runtime.drivers._local_tree import (
     NOT_THERE,
     MissingRootError,
+    below,
     folder,
     make_folder,
     make_root,
     open_file,
     open_folder,
     regular,
+    write_all,
 )
 from runtime.errors import StorageError
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runtime.drivers._local_attributes import Version
+    from runtime.drivers._local_names import Parts
 
 TEMPORARY = (WORK, "temporary")
 LOCKS = (WORK, "locks")
@@ -63,6 +67,22 @@ class Work:
         self.root = root
         self.remembered = Remembered()
         self._names: Names | None = None
+        self._own = _Own()
+
+    def close(self) -> None:
+        """Close the folders that are kept open; the next write opens them again."""
+        self._own.close()
+
+    @contextmanager
+    def own(self, parts: Parts) -> Iterator[int]:
+        """One of `TEMPORARY`, `LOCKS` and `ATTRIBUTES`, opened, as `prepare` has found or made it."""
+        here = self._own.of(parts)
+        if here is None:
+            here = open_folder(self.root, parts)
+        try:
+            yield here
+        finally:
+            os.close(here)
 
     @property
     def names(self) -> Names:
@@ -77,8 +97,9 @@ class Work:
 
     def prepare(self) -> None:
         """Make the root and the work folder, where they are missing."""
-        if self._names is not None and os.path.isdir(f"{self.root}/{WORK}/locks"):  # noqa: PTH112 - hot path
+        if self._own.is_at(f"{self.root}/{WORK}/{LOCKS[1]}"):
             return
+        self._own.close()
         make_root(self.root)
         with folder(self.root, ()) as here:
             make_folder(WORK, here)
@@ -87,9 +108,12 @@ class Work:
                 make_folder(name, here)
         if self._read((WORK,), "root.json") is None:
             document = {"format": attributes.FORMAT, "folded": self._mixes_up_letters()}
-            self.replace((WORK,), "root.json", json.dumps(document).encode())
+            with folder(self.root, (WORK,)) as here:
+                self._replace(here, "root.json", json.dumps(document).encode())
         with folder(self.root, (WORK,)) as here:
             make_folder(LOCKS[1], here)  # last: it says that the rest is there
+        if self.names is not None:
+            self._own.keep({parts: open_folder(self.root, parts) for parts in (TEMPORARY, ATTRIBUTES, LOCKS)})
 
     def _mixes_up_letters(self) -> bool:
         name = f"probe-\u00e9a-{token_hex(4)}"
@@ -110,7 +134,7 @@ class Work:
 
     def create(self, name: str) -> int:
         """A new file in the temporary folder, locked for as long as the descriptor is open."""
-        with folder(self.root, TEMPORARY) as here:
+        with self.own(TEMPORARY) as here:
             made = os.open(name, _NEW, 0o666, dir_fd=here)  # the umask applies, as to any file
         try:
             fcntl.flock(made, fcntl.LOCK_EX)
@@ -122,7 +146,7 @@ class Work:
 
     def discard(self, name: str) -> None:
         """Remove a temporary file; succeeds when it is not there."""
-        with folder(self.root, TEMPORARY) as here:
+        with self.own(TEMPORARY) as here:
             remove(name, here)
 
     def sweep(self, now: float | None = None) -> list[str]:
@@ -185,7 +209,7 @@ class Work:
             wait: Wait for those who hold it; otherwise the ``with`` gives False when it is held.
         """
         name = hashlib.sha256(path.encode()).hexdigest()[:2]
-        with folder(self.root, LOCKS) as here:
+        with self.own(LOCKS) as here:
             lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=here)
         try:
             try:
@@ -230,15 +254,16 @@ class Work:
     def write_versions(self, path: str, versions: list[Version]) -> None:
         """Write the versions of *path* down, for good."""
         shard, name = attributes.file_name(path)
-        with folder(self.root, ATTRIBUTES) as here:
-            make_folder(shard, here)
-        self.replace((*ATTRIBUTES, shard), name, attributes.dump(path, versions))
+        with self.own(ATTRIBUTES) as above:
+            make_folder(shard, above)
+            with below(shard, above) as here:
+                self._replace(here, name, attributes.dump(path, versions))
 
     def forget_versions(self, path: str) -> None:
         """Remove what is written down for *path*."""
         shard, name = attributes.file_name(path)
         try:
-            with folder(self.root, (*ATTRIBUTES, shard)) as here:
+            with self.own(ATTRIBUTES) as above, below(shard, above) as here:
                 remove(name, here)
         except OSError as exc:
             if exc.errno not in NOT_THERE:
@@ -255,21 +280,65 @@ class Work:
                 return None
             raise
 
-    def replace(self, parts: tuple[str, ...], name: str, content: bytes) -> None:
+    def _replace(self, here: int, name: str, content: bytes) -> None:
         """Write a small file of our own: the old one or the new one, never a part, also after a power cut."""
         made = f"own-{token_hex(8)}"
         descriptor = self.create(made)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            with folder(self.root, TEMPORARY) as source, folder(self.root, parts) as here:
+            try:
+                write_all(descriptor, content, 0)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            with self.own(TEMPORARY) as source:
                 os.replace(made, name, src_dir_fd=source, dst_dir_fd=here)
-                os.fsync(here)
+            os.fsync(here)
         except BaseException:
             self.discard(made)
             raise
+
+
+class _Own:
+    """The driver's own folders, kept open: every write needs all of them, several times."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Parts, int] = {}
+        self._facts: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def is_at(self, locks: str) -> bool:
+        """Whether they are open, and still those that are below the root."""
+        facts = self._facts
+        if facts is None:
+            return False
+        try:
+            found = os.stat(locks)  # noqa: PTH116 - hot path
+        except OSError:
+            return False
+        return facts == (found.st_dev, found.st_ino)
+
+    def keep(self, folders: dict[Parts, int]) -> None:
+        """Keep these descriptors."""
+        found = os.fstat(folders[LOCKS])
+        self.close()
+        with self._lock:
+            self._kept, self._facts = folders, (found.st_dev, found.st_ino)
+
+    def of(self, parts: Parts) -> int | None:
+        """A descriptor of the caller's own, so that another thread may close the kept one."""
+        with self._lock:
+            kept = self._kept.get(parts)
+            return None if kept is None else os.dup(kept)
+
+    def close(self) -> None:
+        """Close them."""
+        with self._lock:
+            kept, self._kept, self._facts = self._kept, {}, None
+        for descriptor in kept.values():
+            os.close(descriptor)
 
 
 def _content(name: str, here: int) -> bytes | None:

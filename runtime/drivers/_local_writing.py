@@ -117,7 +117,7 @@ class Bucket(Files):
 
     def _place(self, path: str, staged: Staged) -> None:
         target, beside, *others = self.work.names.places(path)
-        with folder(self.root, TEMPORARY) as source, folder(self.root, target[:-1]) as here:
+        with self.work.own(TEMPORARY) as source, folder(self.root, target[:-1]) as here:
             refuse_link(target[-1], here, target)
             try:
                 os.replace(staged.name, target[-1], src_dir_fd=source, dst_dir_fd=here)

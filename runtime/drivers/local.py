@@ -35,7 +35,7 @@ from urllib.parse import quote
 
 from runtime.checksums import DIGEST_BYTES, own_algorithm
 from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
-from runtime.drivers._local_lane import Lane
+from runtime.drivers._local_lane import WRITE_SECONDS, Lane
 from runtime.drivers._local_listing import page
 from runtime.drivers._local_multipart import Upload
 from runtime.drivers._local_stage import BLOCK, Stop, in_thread, pieces
@@ -160,7 +160,8 @@ class LocalDriver(Driver):
         self.own_checksum = own_algorithm(backend, "crc32c")
         self._bucket = Bucket(str(Path(backend.settings.root_dir).expanduser().absolute()))
         self._base_url = str(backend.settings.base_url).rstrip("/")
-        self._lane = Lane()
+        self._looks = Lane()
+        self._writes = Lane(WRITE_SECONDS)
         self._uploads: dict[str, Upload] = {}
         self._begun: dict[str, UnfinishedUpload] = {}
 
@@ -173,7 +174,9 @@ class LocalDriver(Driver):
         while self._uploads:
             _, upload = self._uploads.popitem()
             await in_thread(_close, upload)
-        self._lane.close()
+        self._looks.close()
+        self._writes.close()
+        self._bucket.work.close()
 
     @property
     def raw(self) -> Path:
@@ -183,11 +186,11 @@ class LocalDriver(Driver):
     # reading
 
     async def head(self, path: str) -> FileInfo:
-        return await self._lane.run(lambda stop: self._bucket.head(stop, path))
+        return await self._looks.look(lambda stop: self._bucket.head(stop, path))
 
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
         wanted = byte_range or ByteRange(0)
-        return await self._lane.run(lambda stop: self._get(stop, path, wanted), LocalReader.drop)
+        return await self._looks.look(lambda stop: self._get(stop, path, wanted), LocalReader.drop)
 
     def _get(self, stop: Stop, path: str, byte_range: ByteRange) -> LocalReader:
         fd, info = self._bucket.open(stop, path)
@@ -220,7 +223,7 @@ class LocalDriver(Driver):
     # writing
 
     async def put(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
-        return await in_thread(self._bucket.put, path, data, options)
+        return await self._writes.write(lambda stop: self._bucket.put(stop, path, data, options))
 
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         return await in_thread(self._start, path, options)
@@ -265,7 +268,7 @@ class LocalDriver(Driver):
             raise FileNotFoundError(errno.ENOENT, "no such upload", path) from None
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
-        await in_thread(self._bucket.delete, path, if_match)
+        await self._writes.write(lambda stop: self._bucket.delete(stop, path, if_match))
 
     async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
         return await in_thread(self._delete_batch, paths)

@@ -10,6 +10,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from runtime.drivers._local_stage import Stop
 
 
-def threads() -> int:
-    return sum(thread.name.startswith("tandem-local") for thread in threading.enumerate())
+@pytest.fixture
+def others() -> set[threading.Thread]:
+    """Threads that were there before: of stores that other tests left behind."""
+    return set(threading.enumerate())
+
+
+def threads(others: set[threading.Thread]) -> int:
+    return sum(thread.name.startswith("tandem-local") for thread in set(threading.enumerate()) - others)
 
 
 def given(number: int) -> Callable[[Stop], int]:
@@ -37,11 +44,11 @@ def note(done: list[int], number: int, _: Stop) -> None:
     done.append(number)
 
 
-async def until_threads(count: int) -> None:
+async def until_threads(others: set[threading.Thread], count: int) -> None:
     deadline = time.monotonic() + 10
-    while threads() != count and time.monotonic() < deadline:  # noqa: ASYNC110 - threads set no asyncio event
+    while threads(others) != count and time.monotonic() < deadline:  # noqa: ASYNC110 - threads set no asyncio event
         await asyncio.sleep(0.01)
-    assert threads() == count
+    assert threads(others) == count
 
 
 @pytest.fixture
@@ -51,45 +58,45 @@ def lane() -> Iterator[Lane]:
     lane.close()
 
 
-async def test_everybody_gets_their_own_answer(lane: Lane) -> None:
-    before = threads()
-    numbers = await asyncio.gather(*(lane.run(given(number)) for number in range(500)))
+async def test_everybody_gets_their_own_answer(lane: Lane, others: set[threading.Thread]) -> None:
+    numbers = await asyncio.gather(*(lane.look(given(number)) for number in range(500)))
     assert numbers == list(range(500))
-    assert threads() - before <= 3
+    assert threads(others) <= 3
 
     def fails(_: Stop) -> None:
         raise FileNotFoundError("gone")
 
     with pytest.raises(FileNotFoundError, match="gone"):
-        await lane.run(fails)
+        await lane.look(fails)
 
 
 async def test_a_look_that_takes_long_holds_up_nobody(lane: Lane) -> None:
     release = threading.Event()
-    long = [asyncio.ensure_future(lane.run(lambda _: release.wait(20))) for _ in range(10)]
+    long = [asyncio.ensure_future(lane.look(lambda _: release.wait(20))) for _ in range(10)]
     await asyncio.sleep(0)
     begin = time.monotonic()
-    assert await asyncio.gather(*(lane.run(lambda _: 1) for _ in range(50))) == [1] * 50
+    assert await asyncio.gather(*(lane.look(lambda _: 1) for _ in range(50))) == [1] * 50
     assert time.monotonic() - begin < 10
     release.set()
     assert all(await asyncio.gather(*long))
 
 
-async def test_threads_that_joined_leave(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_threads_that_joined_leave(
+    lane: Lane, others: set[threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_local_lane, "IDLE_SECONDS", 0.05)
-    before = threads()
-    await asyncio.gather(*(lane.run(lambda _: time.sleep(0.02)) for _ in range(40)))
-    assert threads() - before > 1
-    await until_threads(before + 1)
+    await asyncio.gather(*(lane.look(lambda _: time.sleep(0.02)) for _ in range(40)))
+    assert threads(others) > 1
+    await until_threads(others, 1)
     lane.close()
-    await until_threads(before)
+    await until_threads(others, 0)
 
 
 async def test_what_nobody_waits_for_is_not_begun(lane: Lane) -> None:
     release = threading.Event()
     done: list[int] = []
-    first = asyncio.ensure_future(lane.run(lambda _: release.wait(20)))
-    others = [asyncio.ensure_future(lane.run(partial(note, done, number))) for number in range(3)]
+    first = asyncio.ensure_future(lane.look(lambda _: release.wait(20)))
+    others = [asyncio.ensure_future(lane.look(partial(note, done, number))) for number in range(3)]
     await asyncio.sleep(0)
     others[1].cancel()
     await asyncio.sleep(0)
@@ -108,13 +115,13 @@ async def test_what_nobody_waits_for_any_more_is_dropped(lane: Lane) -> None:
         release.wait(20)
         return "opened"
 
-    looking = asyncio.ensure_future(lane.run(look, dropped.append))
+    looking = asyncio.ensure_future(lane.look(look, dropped.append))
     await asyncio.to_thread(begun.wait)
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await looking
     release.set()
-    assert await lane.run(lambda _: 1) == 1
+    assert await lane.look(lambda _: 1) == 1
     assert dropped == ["opened"]
 
 
@@ -133,16 +140,59 @@ async def test_a_read_that_is_cancelled_leaves_no_file_open(tmp_path: Path) -> N
         assert len(os.listdir("/proc/self/fd")) <= before + 2  # noqa: PTH208 - as above; the thread pool may have grown
 
 
+async def test_a_write_that_is_cancelled_has_ended_when_its_caller_is_told(lane: Lane) -> None:
+    begun, release = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    def write(stop: Stop) -> None:
+        begun.set()
+        release.wait(20)
+        time.sleep(0.02)
+        ended.append(True)
+        stop.check()
+
+    writing = asyncio.ensure_future(lane.write(write))
+    await asyncio.to_thread(begun.wait)
+    for _ in range(3):
+        writing.cancel()
+        await asyncio.sleep(0.001)
+    assert not writing.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert ended == [True]
+
+
+async def test_a_write_in_a_scope_that_is_cancelled_ends_first(lane: Lane) -> None:
+    ended: list[bool] = []
+
+    def write(_: Stop) -> None:
+        time.sleep(0.05)
+        ended.append(True)
+
+    with anyio.move_on_after(0.01) as scope:
+        await lane.write(write)
+    assert scope.cancelled_caught
+    assert ended == [True]
+
+
 def test_a_lane_works_in_one_loop_after_the_other(lane: Lane) -> None:
     for number in range(3):
-        assert asyncio.run(lane.run(given(number))) == number
+        assert asyncio.run(lane.look(given(number))) == number
 
 
-async def test_a_lane_that_nobody_closes_ends_its_threads() -> None:
-    before = threads()
+async def test_closing_ends_every_thread_also_those_that_join_later(lane: Lane, others: set[threading.Thread]) -> None:
+    looking = [asyncio.ensure_future(lane.look(lambda _: time.sleep(0.01))) for _ in range(60)]
+    await asyncio.sleep(0.03)
+    lane.close()
+    await asyncio.wait(looking)
+    await until_threads(others, 0)
+
+
+async def test_a_lane_that_nobody_closes_ends_its_threads(others: set[threading.Thread]) -> None:
     lane = Lane()
-    await lane.run(lambda _: 1)
-    assert threads() == before + 1
+    await lane.look(lambda _: 1)
+    assert threads(others) == 1
     del lane
     gc.collect()
-    await until_threads(before)
+    await until_threads(others, 0)
