@@ -41,7 +41,7 @@ def check(
 
     A rule that is not to be kept is exempted under tandem:storage in the stack's file, for one backend, with a
     reason and a last day: exemptions: [{rule: AZ-05, backend: reports, reason: "…", expires: "2027-06-30"}].
-    What applications given by --app require of their storage ([tool.tandem.requires.<backend>] in pyproject.toml) is
+    What applications given by --app require of their storage (`tool.tandem.requires` in pyproject.toml) is
     compared too. Exit code 1 when a rule fails, an exemption has expired or a requirement is not met, 2 when the spec
     or a declaration is wrong.
     """

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from rich.text import Text
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from runtime.cli import output
@@ -34,7 +36,7 @@ from runtime.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from typer.testing import Result
@@ -110,6 +112,22 @@ def test_every_command_has_help_worth_reading(tandem: Callable[..., Result], com
 
     assert f"Usage: tandem {command}" in text or f"Usage: root {command}" in text
     assert len(text.splitlines()) > 8
+
+
+def test_no_help_text_loses_words_to_markup() -> None:
+    texts = list(help_texts(get_command(build_app())))
+
+    assert len(texts) > 100
+    for text in texts:
+        if "[dim]" not in text:  # the epilog is meant as markup
+            assert Text.from_markup(text).plain == text
+
+
+def help_texts(command: Any) -> Iterator[str]:
+    """Of a command, its options, and the commands below it."""
+    yield from filter(None, [command.help, *(getattr(each, "help", None) for each in command.params)])
+    for below in getattr(command, "commands", {}).values():
+        yield from help_texts(below)
 
 
 def test_version_is_the_distributions(tandem: Callable[..., Result]) -> None:
