@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +12,12 @@ import pytest
 from infra import azure_rm, gcp, identity_r2
 from infra.changes import changes
 from infra.emit import document
-from infra.policy import check
+from infra.policy import check, judge
+from infra.recording import Recording
 from infra.spec import context_of, load_spec
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from infra.recording import Recording
     from infra.stack import Stack
     from tests.infra.conftest import MakeStack, Run
 
@@ -160,6 +161,38 @@ def test_key_of_somebody_else_is_named_by_its_arn_for_a_role(make_stack: MakeSta
     with pytest.raises(ConfigError, match="a role's policy names a key by its ARN"):
         load_spec(make_stack(f"{{avatars: {s3(grant(IRSA, 'read'), more=key)}}}"))
     load_spec(make_stack(f"{{avatars: {s3(grant('role/app', 'read'), more=key)}}}"))
+
+
+SMALL = f"""
+avatars: {s3(grant(IRSA, "read"))}
+exports: {{driver: gcs, location: EU, logging: false, grants: [{grant("'user:a@example.com'", "delete")}]}}
+reports: {{driver: azure, location: westeurope, network: public, logging: false, grants: [{grant(GITHUB, "write")}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "rule"),
+    [
+        (
+            "RolePolicy",
+            {"policy": '{"Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["b"]}]}'},
+            "AWS-18",
+        ),
+        ("IAMCustomRole", {"permissions": ["storage.objects.delete", "storage.buckets.setIamPolicy"]}, "GCP-12"),
+        ("RoleDefinition", {"permissions": [{"dataActions": ["Microsoft.Storage/*"]}]}, "AZ-16"),
+    ],
+)
+def test_rules_see_what_a_made_role_may_do(
+    make_stack: MakeStack, run: Run, kind: str, change: dict[str, Any], rule: str
+) -> None:
+    stack = make_stack(SMALL, profile="dev")
+    recording, spec = run(stack), load_spec(stack)
+    before = {found.rule for found in judge(recording, stack, spec).failed}
+    (role,) = recording.of(kind)
+    broken = replace(role, inputs={**role.inputs, **change})
+    records = [broken if record is role else record for record in recording.records]
+    after = {found.rule for found in judge(Recording(records, recording.outputs), stack, spec).failed}
+    assert after - before == {rule}
 
 
 # GCP

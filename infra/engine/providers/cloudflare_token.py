@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from infra.aws import canonical
 from infra.engine.providers import s3api
@@ -20,6 +22,7 @@ from infra.engine.providers.handler import Created, Handler, Live
 
 NO_USER: Final = frozenset({"NoSuchEntity", "NoSuchEntityException"})
 EXISTS: Final = frozenset({"EntityAlreadyExists", "EntityAlreadyExistsException"})
+NO_SUCH_CALL: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 NO_USERS: Final = "the server has no users: the key is the emulator's own, which may do everything"
 POLICY: Final = "token"
 
@@ -48,12 +51,16 @@ class Token(Handler[Any]):
     secrets = frozenset({"value"})
 
     def create(self, inputs: dict[str, Any]) -> Created:
-        user = _user(inputs)
+        user, users = _user(inputs), True
         try:
             self._make_user(user)
-        except (ClientError, HTTPClientError) as exc:
-            if not _has_no_iam(exc):
+        except ResponseParserError:
+            users = False
+        except ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] not in NO_SUCH_CALL:
                 raise
+            users = False
+        if not users:  # it took the call for a strange request to S3
             access, secret = self.cloud.keys
             return Created(access, {"value": secret, "userName": ""})
         self._write(user, inputs)
@@ -121,10 +128,3 @@ def _policy(inputs: dict[str, Any]) -> str:
             statement = {"Action": names, "Effect": policy["effect"].capitalize(), "Resource": resources}
             statements.append({**statement, "Condition": ends} if ends else statement)
     return canonical(statements)
-
-
-def _has_no_iam(error: Exception) -> bool:
-    """Whether a server speaks S3 only: it takes the call for a strange request to S3, or drops the connection."""
-    if isinstance(error, ClientError):
-        return s3api.error_code(error) not in {"AccessDenied", "InvalidClientTokenId", "SignatureDoesNotMatch"}
-    return not s3api.unreachable(error)
