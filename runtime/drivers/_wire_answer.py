@@ -31,8 +31,12 @@ class Answer:
 
     async def take(self, size: int) -> bytes:
         """The next *size* bytes of the body; fewer only at its end, none behind it."""
-        if self._connection is not None:
-            return await self._connection.take(size)
+        connection = self._connection
+        if connection is not None:
+            data = await connection.take(size)
+            if connection.bodyless:  # taken to its end: what comes on this connection now is another one's answer
+                self._connection = None
+            return data
         data, self.body = self.body[:size], self.body[size:]
         return data
 

@@ -72,6 +72,11 @@ class Connection(asyncio.BufferedProtocol):
         """Seconds since something moved."""
         return self._loop.time() - self.moved
 
+    @property
+    def bodyless(self) -> bool:
+        """Whether no body is on its way: the last one was taken to its end."""
+        return self._body is None
+
     # requests
 
     async def exchange(

@@ -510,6 +510,25 @@ class TestKeptConnections:
                     await failing
         gc.collect()  # a forgotten transport warns here, and warnings are errors
 
+    async def test_answer_that_was_taken_to_its_end_never_touches_the_next_one_of_its_connection(self) -> None:
+        first, second = payload(200_000, 1), payload(200_000, 2)
+        contents = [first, second]
+
+        async def script(peer: Peer) -> None:
+            while True:
+                await peer.request()
+                await peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n" + contents.pop(0), pause=0)
+
+        async with serving(script) as (wire, server):
+            one = await wire.send("GET", "/1", {}, (), whole=False)
+            assert await one.take(200_000) == first
+            two = await wire.send("GET", "/2", {}, (), whole=False)
+            await asyncio.sleep(0.05)  # its beginning is here and waits to be taken
+            assert server.connections == 1, "else this test shows nothing"
+            assert await one.take(200_000) == b""
+            one.close()
+            assert await two.take(200_000) == second
+
 
 class TestPatience:
     async def test_a_server_that_never_answers_is_given_up(self) -> None:
