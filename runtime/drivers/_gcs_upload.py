@@ -89,14 +89,18 @@ class Session:
     async def send(self, http: HttpClient, data: Bytes) -> None:
         """Send the next part but for its end."""
         total = len(self.held) + len(data)
-        rest = total % QUANTUM or QUANTUM
-        cut = len(data) - rest
-        if cut <= 0:
+        ready = total - (total % QUANTUM or QUANTUM)  # the last bytes of all go with their number
+        if not ready:
             self.held += bytes(data)
             return
         view = memoryview(data)
-        await self._put(http, (self.held, view[:cut]))
-        self.held = bytes(view[cut:])
+        cut = ready - len(self.held)
+        if cut >= 0:
+            await self._put(http, (self.held, view[:cut]))
+            self.held = bytes(view[cut:])
+        else:
+            await self._put(http, (memoryview(self.held)[:ready],))
+            self.held = self.held[ready:] + bytes(view)
 
     async def finish(self, http: HttpClient, size: int, checksum: str | None) -> dict[str, Any]:
         """Send what was held back, with the checksum of everything; gives the object's resource.
