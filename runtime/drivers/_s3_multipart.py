@@ -10,13 +10,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+import anyio
+
 from runtime.drivers import _s3_checksum, _xml
 from runtime.drivers._s3_errors import ServiceError, error_fields
 from runtime.drivers._s3_headers import condition_headers, info_from_headers, write_headers, written
 from runtime.errors import PreconditionFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from runtime.driver import Bytes
     from runtime.drivers._s3_requests import Requests
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 MIB: Final = 1024 * 1024
 COPY_PART: Final = 512 * MIB
 COPIES_AT_ONCE: Final = 8
+_SETTLE_SECONDS: Final = 2.0
 _ATTRIBUTES: Final[tuple[str, ...]] = (
     "content-type",
     "cache-control",
@@ -54,6 +57,29 @@ def _part(number: int, token: str) -> str:
     etag, _, checksum = token.partition(" ")
     told = _s3_checksum.element(checksum) if checksum else ""
     return f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{_xml.escape(etag)}&quot;</ETag>{told}</Part>"
+
+
+async def _settled(sending: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer to a part. When the caller is cancelled, the part may arrive first, for a short while.
+
+    A part that arrives after its upload was aborted stays in the bucket: on AWS, it says, and on versitygw (run). One
+    that was sent is answered soon; one that is still being sent is cut off, and less than its length is no part.
+
+    Source:
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
+    """
+    task = asyncio.ensure_future(sending)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with anyio.move_on_after(_SETTLE_SECONDS, shield=True):
+            await asyncio.wait({task})
+        raise
+    finally:
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled():
+            task.exception()  # nobody asks any more
 
 
 class Multipart:
@@ -88,7 +114,7 @@ class Multipart:
         """Send one part and give its etag, with its checksum behind a space where it has one."""
         query = [("partNumber", str(number)), ("uploadId", upload_id)]
         headers = _s3_checksum.sent(checksum, self._checksum)
-        answer = await self._requests.send("PUT", path, query=query, headers=headers, body=data)
+        answer = await _settled(self._requests.send("PUT", path, query=query, headers=headers, body=data))
         etag = answer.headers["etag"].strip('"')
         return f"{etag} {checksum}" if headers else etag
 
