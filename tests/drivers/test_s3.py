@@ -119,6 +119,7 @@ EXCUSED = {
     "test_object_and_objects_below_its_path_live_side_by_side": FILES,
     "test_object_below_comes_first_or_last_and_nothing_is_lost": FILES,
     "test_long_names_with_a_common_beginning_are_different": LONG,
+    "test_strange_names_of_others_are_listed_as_they_are_and_can_be_used": FILES,
     "test_names_longer_than_those_of_files_are_kept": LONG,
 }
 

@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.testing.conformance.atomicity import Atomicity
+from runtime.testing.conformance.bounds import Bounds
 from runtime.testing.conformance.capabilities import Truth
 from runtime.testing.conformance.conditions import Conditions
 from runtime.testing.conformance.copying import Copying
@@ -51,6 +52,7 @@ from runtime.testing.conformance.deleting import Deleting
 from runtime.testing.conformance.errors import Errors
 from runtime.testing.conformance.files import Files
 from runtime.testing.conformance.integrity import Integrity
+from runtime.testing.conformance.interruptions import Interruptions
 from runtime.testing.conformance.lifecycle import Lifecycle
 from runtime.testing.conformance.listing import Listing
 from runtime.testing.conformance.options import Options
@@ -75,7 +77,9 @@ class BlobStoreConformance(
     Reading,
     Streaming,
     Writing,
+    Bounds,
     Atomicity,
+    Interruptions,
     Options,
     Integrity,
     Conditions,

@@ -6,12 +6,37 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.errors import InvalidPathError, NotFoundError, PreconditionFailedError
+from runtime.driver import DeleteFailure, Driver
+from runtime.errors import InvalidPathError, NotFoundError, PermissionDeniedError, PreconditionFailedError
 from runtime.testing.conformance.suite import Suite
 from runtime.testing.conformance.support import fill, in_parallel, paths_of, refused
+from runtime.testing.conformance.watching import Watched, through
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runtime.store import BlobStore
+
+
+class Protected(Watched):
+    """Does not let one object be deleted."""
+
+    async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
+        failures = await super().delete_batch([path for path in paths if path != "b"])
+        return [*failures, DeleteFailure("b", PermissionDeniedError("it is protected"))]
+
+
+class OneByOne(Watched):
+    """A driver that knows no batches: `Driver.delete_batch` does what it says."""
+
+    deletes = 0
+
+    async def delete(self, path: str, *, if_match: str | None = None) -> None:
+        self.deletes += 1
+        await super().delete(path, if_match=if_match)
+
+    async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
+        return await Driver.delete_batch(self, paths)
 
 
 class Deleting(Suite):
@@ -82,6 +107,28 @@ class Deleting(Suite):
             ("a", None),
             ("b", None),
         ]
+        assert await paths_of(store) == ["kept"]
+
+    async def test_delete_batch_tells_which_path_could_not_be_deleted(self, store: BlobStore) -> None:
+        await fill(store, ["a", "b", "c"])
+        other = await through(store, Protected(store.driver))
+        results = await other.delete_batch(["a", "b", "c"])
+        assert [(result.path, type(result.error)) for result in results] == [
+            ("a", type(None)),
+            ("b", PermissionDeniedError),
+            ("c", type(None)),
+        ]
+        assert "b" in str(results[1].error)
+        assert await paths_of(store) == ["b"]
+
+    async def test_delete_batch_goes_one_by_one_where_the_service_has_no_batches(self, store: BlobStore) -> None:
+        await fill(store, ["a", "b", "c", "kept"])
+        driver = OneByOne(store.driver)
+        results = await (await through(store, driver)).delete_batch(["c", "missing", "a", "b"])
+        assert [(result.path, result.error) for result in results] == [
+            (name, None) for name in ("c", "missing", "a", "b")
+        ]
+        assert driver.deletes == 4
         assert await paths_of(store) == ["kept"]
 
     async def test_delete_batch_takes_listed_objects_and_duplicates(self, store: BlobStore) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.errors import InvalidOptionError
+from runtime.errors import InvalidOptionError, InvalidPathError
+from runtime.models import UploadOptions
 from runtime.testing.conformance.suite import Suite
 from runtime.testing.conformance.support import fill, pages_of, paths_of
+from runtime.testing.conformance.watching import through
 
 if TYPE_CHECKING:
     from runtime.models import ObjectPage
@@ -138,6 +141,36 @@ class Listing(Suite):
         await store.delete("d")
         second = await store.list_page(limit=2, cursor=first.cursor)
         assert [info.path for info in second.objects] == ["f", "h"]
+
+    async def test_cursor_goes_on_where_another_listing_ended(self, store: BlobStore) -> None:
+        await fill(store, ["a", "b/1", "b/2", "c", "d"])
+        first = await store.list_page(delimiter="/", limit=2)
+        cursor = json.loads(json.dumps(first.cursor))
+        assert isinstance(cursor, str), "a cursor is text, to be kept anywhere"
+        other = await through(store)
+        rest, pages = [first], 0
+        while cursor is not None:
+            rest.append(await other.list_page(delimiter="/", limit=2, cursor=cursor))
+            cursor, pages = rest[-1].cursor, pages + 1
+            assert pages < 10, "the listing has no end"
+        assert paths_and_prefixes(rest) == ["a", "b/", "c", "d"]
+
+    async def test_strange_names_of_others_are_listed_as_they_are_and_can_be_used(self, store: BlobStore) -> None:
+        strange = ["a//b", "dir/", "dir/below"]
+        options = UploadOptions(content_type="text/plain")
+        for name in strange:
+            await store.driver.put(name, name.encode(), options)
+        listed = [info async for info in store.list()]
+        assert [info.path for info in listed] == strange
+        for info in listed:
+            assert await store.download(info) == info.path.encode()
+            await store.copy(info, "copied")
+            assert await store.download("copied") == info.path.encode()
+        with pytest.raises(InvalidPathError):
+            await store.download("a//b")
+        results = await store.delete_batch(listed)
+        assert [result.error for result in results] == [None] * len(strange)
+        assert await paths_of(store) == ["copied"]
 
     async def test_next_page_sees_what_was_written_and_deleted_behind_the_cursor(self, store: BlobStore) -> None:
         await fill(store, ["b", "d", "f", "h"])

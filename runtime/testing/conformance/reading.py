@@ -133,6 +133,18 @@ class Reading(Suite):
         await store.download("tagged")
         assert {(await store.info("tagged")).etag, (await store.info("tagged")).etag} == {uploaded.etag}
 
+    async def test_version_where_there_is_one_is_new_with_every_write(self, store: BlobStore) -> None:
+        versions = []
+        for content in (b"same", b"same", b"other"):
+            given = await store.upload("versioned", content)
+            found = await store.info("versioned")
+            assert found.version == given.version
+            versions.append(found.version)
+        if versions[0] is None:
+            assert versions == [None] * 3, "a service has versions or it has none"
+        else:
+            assert len(set(versions)) == 3, "two writes have the same version"
+
     async def test_listed_objects_are_accepted_in_place_of_paths(self, store: BlobStore) -> None:
         await store.upload("listed/object", b"content")
         (info,) = [info async for info in store.list("listed/")]
