@@ -243,10 +243,14 @@ def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.da
     emulated = {backend.name: backend.provider in stack.emulators for backend in spec.backends}
     emulated[WHOLE_STACK] = bool(stack.emulators)  # a stack of the clouds has no providers of its own
     applied: set[tuple[str, str]] = set()
+    asked: dict[tuple[frozenset[str], bool], list[Rule]] = {}  # the same of all backends of a kind
     verdicts = []
     for resources in _backends(recording.records):
-        for rule in RULES:
-            checks = tuple(rule.examine(resources)) if rule.applies(resources, spec.profile) else ()
+        kind = (resources.packages, resources.logs)
+        if kind not in asked:
+            asked[kind] = [rule for rule in RULES if rule.applies(resources, spec.profile)]
+        for rule in asked[kind]:
+            checks = tuple(rule.examine(resources))
             if not checks:
                 continue
             here = emulated.get(resources.backend, logs.provider_of(resources.backend) in stack.emulators)

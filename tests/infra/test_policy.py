@@ -14,6 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from infra.backend import Exemption
 from infra.policy import PolicyError, Status, check, enforce, judge, record_offline
 from infra.recording import Record, Recording
 from infra.rules import RULES
@@ -386,6 +387,20 @@ def test_an_exemption_is_for_one_backend_only(tmp_path: Path) -> None:
 def test_an_exemption_that_nothing_needs_is_told(tmp_path: Path) -> None:
     more = [EXEMPTION, {**EXEMPTION, "rule": "AWS-01"}]
     assert check(stack_with(tmp_path, PLAIN, exemptions=more), today=TODAY).needless == ("AWS-01 on avatars",)
+
+
+def test_a_place_for_logs_can_be_exempted_by_its_name(sound: Judged) -> None:
+    spec = load_spec(sound.stack)
+    exempted = Exemption.model_validate({**EXEMPTION, "rule": "LOG-02", "backend": "logs.aws.eu-west-1"})
+    records = MUTATIONS["LOG-02"](sound.recording.records)
+    report = judge(Recording(records), sound.stack, spec.model_copy(update={"exemptions": (exempted,)}), today=TODAY)
+    assert report.failed == ()
+    assert [each.rule for each in report.verdicts if each.status is Status.EXEMPT] == ["LOG-02"]
+
+
+def test_an_exemption_of_a_place_is_no_problem_of_the_spec(tmp_path: Path) -> None:
+    spec = load_spec(stack_with(tmp_path, PLAIN, exemptions=[{**EXEMPTION, "backend": "logs.aws.eu-west-1"}]))
+    assert [each.backend for each in spec.exemptions] == ["logs.aws.eu-west-1"]
 
 
 def test_wrong_exemptions_are_problems_of_the_spec(tmp_path: Path) -> None:
