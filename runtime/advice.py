@@ -13,7 +13,7 @@ from runtime.config import is_secret, plain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from runtime.config import NamedStorageConfig, StorageConfig
+    from runtime.config import NamedKVConfig, NamedStorageConfig, StorageConfig
 
 PLACEHOLDERS: Final = frozenset(
     {"change-me", "changeme", "password", "123456", "secret", "your-secret-key", "xxx", "todo", "test123"}
@@ -45,12 +45,22 @@ def advice(config: StorageConfig, stack: str | None = None, literals: Sequence[s
                 f" bucket in {environment}, or set `shared: true` when root_dir is a volume that all of them mount"
             )
     for store in config.kv if config.enabled else ():
+        lines += _of_kv(store)
         if elsewhere and store.driver != "redis":
             lines.append(
                 f"kv {store.name}: entries of the driver {store.driver} are on one machine; other instances lack them:"
                 f" use the driver redis in {environment}"
             )
     return lines
+
+
+def _of_kv(store: NamedKVConfig) -> Iterator[str]:
+    settings = plain(store.settings)
+    given = {"password": settings.get("password"), "url": urlsplit(str(settings.get("url") or "")).password}
+    for key, value in given.items():
+        if value and str(value).lower() in PLACEHOLDERS:
+            has = "has a placeholder for a password" if key == "url" else "is a placeholder, not a credential"
+            yield f"kv {store.name}: {key} {has}: set the real one by ${{NAME}}"
 
 
 def _of_backend(backend: NamedStorageConfig) -> Iterator[str]:

@@ -68,6 +68,20 @@ def test_a_placeholder_is_no_credential(secret: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"url": "redis://app:ChangeMe@cache/0"}, "kv sessions: url has a placeholder for a password"),
+        ({"url": "rediss://cache", "password": "secret"}, "kv sessions: password is a placeholder, not a credential"),
+    ],
+)
+def test_a_placeholder_is_no_password_of_a_key_value_store(settings: dict[str, str], found: str) -> None:
+    kv = [{"name": "sessions", "driver": "redis", "redis": settings}]
+    assert lines({"default_driver": "memory"}, kv=kv) == [f"{found}: set the real one by ${{NAME}}"]
+    kv = [{"name": "sessions", "driver": "redis", "redis": {"url": "rediss://app:7f83jdk@cache", "password": "x7f83j"}}]
+    assert lines({"default_driver": "memory"}, kv=kv) == []
+
+
 def test_loading_warns_of_a_literal_secret_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "storage.yaml").write_text(FILE.format(env="dev", secret="hunter2hunter2"))
     with pytest.warns(StorageWarning) as caught:
