@@ -9,12 +9,13 @@ import pytest
 import runtime
 from runtime.errors import ConfigError, NotSupportedError, QuotaExceededError, UnknownBackendError
 from runtime.events import Events, FileUploaded
-from runtime.testing.fakes import START, Clock, fake_storage
+from runtime.testing import Clock, fake_storage
+from runtime.testing.fakes import START
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.testing.fakes import FakeStorage
+    from runtime.testing import FakeStorage
 
 CONTRACT = """
 storage:
@@ -149,6 +150,17 @@ async def test_an_application_with_a_config_of_its_own_needs_it_for_the_fake_too
             assert storage is mine
     async with runtime.open_storage() as storage:
         assert storage is fake
+
+
+def test_an_application_that_is_not_async_gets_it_too(fake: FakeStorage) -> None:
+    with runtime.open_storage_sync() as storage:
+        storage["avatars"].upload("u/1.jpg", b"12345")
+        storage.kv["sessions"].set("u1", 1, ttl=60)
+        assert storage.kv.primary.incr("u1") == 2
+    fake["avatars"].assert_content("u/1.jpg", b"12345")
+    fake.kv["sessions"].assert_content("u1", 2)
+    fake.clock.advance(minutes=2)
+    fake.kv["sessions"].assert_missing("u1")
 
 
 def test_after_the_block_storage_is_real_again() -> None:
