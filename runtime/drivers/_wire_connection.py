@@ -186,15 +186,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         body = self._body
-        if body is not None and body.target is not None:
+        if body is not None and body.target is not None and body.filled < len(body.target):
             return body.target[body.filled :]
-        return self._scratch
+        return self._scratch  # never an empty buffer: asyncio's TLS would take it for the end
 
     def buffer_updated(self, nbytes: int) -> None:
         self.moved = self._loop.time()
         body = self._body
         if body is not None and body.direct:
-            if body.target is not None:
+            if body.target is not None and body.filled < len(body.target):
                 body.arrived(nbytes)
             else:
                 self._unwanted(body, nbytes)

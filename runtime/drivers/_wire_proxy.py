@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
-from runtime.drivers._wire_errors import BadAnswerError, NotConnectedError
+from runtime.drivers._wire_errors import NotConnectedError
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -95,7 +95,7 @@ class Tunnel(asyncio.Protocol):
             return
         status = head.partition(b"\r\n")[0].split(b" ")[1:2]
         if not end or rest or not head.startswith(b"HTTP/1."):
-            self._end(BadAnswerError("the proxy's answer is no HTTP/1.1"))
+            self._end(NotConnectedError("the proxy's answer is no HTTP/1.1"))
         elif status[0][:1] != b"2":
             self._end(
                 NotConnectedError(f"the proxy refused the connection: {status[0].decode('ascii', 'replace')[:3]}")
