@@ -50,21 +50,22 @@ def table() -> str:
 def _row(driver: str) -> str:
     extra = DRIVERS[driver].install_extra
     install = f"`tandem-storage[{extra}]`" if extra else "-"
-    results = "; ".join(_result(suite) for suite in _suites(driver))
+    results = "; ".join(_result(suite) for suite in suites(driver))
     return f"| `{driver}` | {SERVICES[driver]} | {install} | {results} |"
 
 
 def _result(suite: type) -> str:
     names = conformance_tests()
-    excused = sum(_is_excused(getattr(suite, name)) for name in names)
+    excused = sum(is_excused(getattr(suite, name)) for name in names)
     return f"{len(names) - excused} of {len(names)} on {SERVERS[suite.__name__]}"
 
 
-def _is_excused(test: Any) -> bool:
+def is_excused(test: Any) -> bool:
+    """Whether a test of a suite is expected to fail."""
     return any(mark.name == "xfail" for mark in getattr(test, "pytestmark", []))
 
 
-def _suites(driver: str) -> Iterator[type]:
+def suites(driver: str) -> Iterator[type]:
     """The classes that run the conformance suite on a driver."""
     path = ROOT / f"tests/drivers/test_{driver}.py"
     spec = importlib.util.spec_from_file_location(f"driver_table_{driver}", path)

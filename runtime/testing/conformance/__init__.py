@@ -25,6 +25,8 @@ the tests demand a healthy store instead). Override it where that does not do.
 
 Nothing is skipped: where a driver does not declare a capability, the test demands that the option is *refused*.
 
+Which test proves which promise of the data plane is written down in ``tests/sentences.py``, and checked.
+
 **Weakening is loud.** Replacing a conformance test is a TypeError, unless it is excused with a vendor's reason::
 
     class TestStrangeServer(BlobStoreConformance):
