@@ -15,7 +15,7 @@ from runtime.drivers.memory import MemoryDriver
 from runtime.fallback import FallbackDriver
 from runtime.placeholder import is_placeholder
 from runtime.store import BlobStore
-from runtime.testing.conformance import BlobStoreConformance
+from runtime.testing.conformance import BlobStoreConformance, excused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -77,6 +77,11 @@ def memory_backend() -> NamedStorageConfig:
 
 
 class TestMemoryOverMemory(BlobStoreConformance):
+    test_transfers_take_no_more_memory_than_their_parts = excused(
+        "test_transfers_take_no_more_memory_than_their_parts",
+        reason="memory is where this driver keeps its objects",
+    )
+
     @pytest.fixture
     async def store(self) -> AsyncIterator[BlobStore]:
         backend = memory_backend()
@@ -97,6 +102,11 @@ class TestLocalOverMemory(BlobStoreConformance):
 
 
 class TestEverythingIsOld(BlobStoreConformance):
+    test_transfers_take_no_more_memory_than_their_parts = excused(
+        "test_transfers_take_no_more_memory_than_their_parts",
+        reason="memory is where this driver keeps its objects",
+    )
+
     @pytest.fixture
     async def store(self) -> AsyncIterator[BlobStore]:
         backend = memory_backend()
