@@ -110,6 +110,7 @@ def _lines(verdict: Verdict) -> list[str]:
 
 def _list_rules(*, as_json: bool) -> None:
     from infra.cli import output
+    from infra.profiles import PROFILES
     from infra.rules import OPT_IN, RULES
 
     if as_json:
@@ -120,7 +121,7 @@ def _list_rules(*, as_json: bool) -> None:
         typer.echo(json.dumps({"rules": found, "opt_in": OPT_IN}, indent=2))
         return
     for rule in RULES:
-        profiles = "" if "dev" in rule.profiles else " (not in dev)"
+        profiles = "" if len(rule.profiles) == len(PROFILES) else f" (only in {', '.join(sorted(rule.profiles))})"
         output.out.print(f"{rule.id:7} {rule.title}{profiles}\n        [dim]{', '.join(rule.sources)}[/]")
     output.out.print("\nNot asked for by default:")
     for sources, reason in OPT_IN.items():

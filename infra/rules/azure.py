@@ -145,7 +145,7 @@ def local_users(resources: Resources) -> Iterator[Check]:
 
 @rule(
     "AZ-13",
-    "Reads, writes and deletions are logged",
+    "Reads, writes and deletions are logged, to another account or a workspace",
     "CKV2_AZURE_21, TR AZU-0057",
     profiles=NOT_DEV,
     not_of_logs=NO_END,
@@ -156,6 +156,10 @@ def diagnostics(resources: Resources) -> Iterator[Check]:
         logged = {log.get("category") for _, log in items(setting, "logs") if log.get("enabled") is True}
         expected = ", ".join(sorted(_LOGGED))
         yield Check(setting.name, setting.type, "logs[].category", sorted(logged, key=str), expected, logged >= _LOGGED)
+        own = str(setting.inputs.get("resourceUri") or "").partition("/blobServices/")[0]
+        target = setting.inputs.get("storageAccountId") or setting.inputs.get("workspaceId")
+        apart = bool(target) and target != own
+        yield Check(setting.name, setting.type, "storageAccountId", target, "another account, or a workspace", apart)
     if not settings:
         yield from (missing(account, DIAGNOSTICS, "a log of its blobs") for account in resources.made(ACCOUNT))
 

@@ -182,6 +182,16 @@ def same(name: str, path: str, other: str) -> Callable[[list[Record]], list[Reco
     return mutate
 
 
+def to_itself(name: str) -> Callable[[list[Record]], list[Record]]:
+    """Send a diagnostic setting's logs to the account that they are of."""
+
+    def mutate(records: list[Record]) -> list[Record]:
+        (found,) = [record for record in records if record.name == name]
+        return put(name, "storageAccountId", found.inputs["resourceUri"].partition("/blobServices/")[0])(records)
+
+    return mutate
+
+
 def unprotected(name: str) -> Callable[[list[Record]], list[Record]]:
     """Let Pulumi delete a resource."""
     return lambda records: [replace(each, protect=each.protect and each.name != name) for each in records]
@@ -284,6 +294,8 @@ MORE: list[tuple[str, Callable[[list[Record]], list[Record]]]] = [
     ("AWS-15", put("avatars-key", "rotationPeriodInDays", 366)),
     ("AWS-14", same("avatars-logging", "targetBucket", "bucket")),
     ("GCP-09", same("exports-bucket", "logging.logBucket", "name")),
+    ("AZ-13", put("reports-logging", "storageAccountId", None)),
+    ("AZ-13", to_itself("reports-logging")),
     ("LOG-01", statement("logs.aws.eu-west-1-policy", "LogDelivery", Principal={"Service": "s3.amazonaws.com"})),
     ("LOG-01", put(f"{LOGS_GCP}-writer", "member", "group:somebody@example.com")),
     ("LOG-01", put(f"{LOGS_AZURE}-account", "networkRuleSet.ipRules", [{"iPAddressOrRange": "203.0.113.7"}])),
