@@ -18,6 +18,7 @@ from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks, rpc, settings, stack
 from pulumi.runtime.proto import resource_pb2
 
+from infra.begun import begun
 from infra.garbage import no_collections
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _run(program: Callable[[Stack], None], selected: Stack, monitor: Monitor, pr
 
     try:
         settings.configure(settings_of(selected, monitor, preview=preview))
-        loop.run_until_complete(stack.run_in_stack(body))
+        loop.run_until_complete(stack.run_in_stack(begun(body)))
         return monitor.recording
     finally:
         end(loop)

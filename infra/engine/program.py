@@ -20,6 +20,7 @@ from pulumi.runtime import config as pulumi_config
 from pulumi.runtime import settings
 from pulumi.runtime.stack import run_in_stack
 
+from infra.begun import begun
 from infra.engine.deployment import WORKERS
 from infra.engine.monitor import Log
 from runtime.errors import StorageError
@@ -96,7 +97,7 @@ def _run_here(program: Callable[[], Any], stack: Stack, monitor: Monitor, *, pre
             )
         )
         pulumi_config.set_all_config(_texts(stack.config))
-        loop.run_until_complete(run_in_stack(program))
+        loop.run_until_complete(run_in_stack(begun(program)))
     finally:
         _end(loop)
         settings.reset_options()
