@@ -28,16 +28,22 @@ Prove = Annotated[
 ]
 
 
+Refresh = Annotated[bool, typer.Option("--refresh", help="Look at everything first, and show what was changed there.")]
+
+
 def preview(
     stack: StackName,
     engine: Engine = EngineName.AUTO,
+    refresh: Refresh = False,
     app: Apps = None,
     as_json: Json = False,
     cwd: Root = None,
 ) -> None:
     """Show what `up` would do, to the cloud and to the contract. Nothing is created, changed or written.
 
-    A security rule that fails, or an exemption that has expired, is an error here as in `up`.
+    A security rule that fails, or an exemption that has expired, is an error here as in `up`. What somebody changed
+    behind the stack's back is part of the plan on emulators; in a cloud, where a look at everything takes its time,
+    --refresh shows it.
     """
     from infra.apps import refuse_unmet
     from infra.cli import output
@@ -47,10 +53,15 @@ def preview(
     selected = read_stack(stack, cwd)
     policy = gate(selected, as_json=as_json)
     refuse_unmet(selected, app or ())
-    plan, found = _engine(engine, selected).preview(selected), pending(selected)
+    runner = _engine(engine, selected)
+    drift = output.changes(_drift(runner, selected)) if refresh else []
+    plan, found = runner.preview(selected), pending(selected)
     if as_json:
-        typer.echo(json.dumps(_report(selected, plan, found) | {"policy": policy.document()}, indent=2))
+        more = {"drift": [asdict(step) for step in drift], "policy": policy.document()}
+        typer.echo(json.dumps(_report(selected, plan, found) | more, indent=2))
         return
+    for step in drift:
+        output.out.print("changed behind the stack's back:", output.step_line(step))
     for step in output.changes(plan.steps):
         output.out.print(output.step_line(step))
     output.print_contract(found)
@@ -144,6 +155,13 @@ def _engine(name: EngineName, stack: Stack) -> EngineProtocol:
     from infra.engine.embedded import EmbeddedEngine
 
     return EmbeddedEngine()
+
+
+def _drift(runner: EngineProtocol, stack: Stack) -> Sequence[Step]:
+    """What is not any more as the last `up` left it; the embedded engine's own plan tells that in any case."""
+    from infra.engine.automation import PulumiEngine
+
+    return runner.drift(stack).steps if isinstance(runner, PulumiEngine) else ()
 
 
 def _start_emulators(stack: Stack, *, quiet: bool) -> None:
