@@ -165,22 +165,26 @@ class Bucket(Files):
             if if_match is not None:
                 self._matching(path, if_match, stop)
             stop.check()
-            removed = [parts for parts in reversed(self.work.names.places(path)) if self._remove_at(parts)]
+            target, beside, *others = self.work.names.places(path)
+            removed = [gone for parts in reversed(others) for gone in self._remove_at(parts)]
+            removed += self._remove_at(beside, target)  # the best place last: it is the one that readers look at first
             self.work.forget_versions(path)
             self.work.remembered.forget(path)
-        for parts in removed:
-            drop_empty_folders(self.root, parts[:-1])
+        for above in {parts[:-1] for parts in removed}:
+            drop_empty_folders(self.root, above)
 
-    def _remove_at(self, parts: Parts) -> bool:
+    def _remove_at(self, *places: Parts) -> list[Parts]:
+        """Remove what is at *places* of one folder, one after the other for good; gives where something was."""
+        removed: list[Parts] = []
         try:
-            with folder(self.root, parts[:-1]) as here:
-                if not remove(parts[-1], here):
-                    return False
-                os.fsync(here)
-                return True
+            with folder(self.root, places[0][:-1]) as here:
+                for parts in places:
+                    if remove(parts[-1], here):
+                        os.fsync(here)
+                        removed.append(parts)
         except MissingRootError:
             raise
         except OSError as exc:
-            if exc.errno in NOT_THERE | {errno.ENAMETOOLONG}:
-                return False
-            raise
+            if exc.errno not in NOT_THERE | {errno.ENAMETOOLONG}:
+                raise
+        return removed
