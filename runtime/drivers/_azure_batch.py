@@ -31,7 +31,7 @@ def body_of(requests: Sequence[Request]) -> bytes:
             "Content-Transfer-Encoding: binary",
             f"Content-ID: {number}",
             "",
-            f"{request.method} {request.target.raw_path_qs} HTTP/1.1",
+            f"{request.method} {request.target} HTTP/1.1",
             *(f"{name}: {value}" for name, value in request.headers.items()),
             "Content-Length: 0",
             "",

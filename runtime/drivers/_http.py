@@ -1,6 +1,6 @@
-"""HTTP for the drivers that speak a service's REST API themselves (azure, gcs): retries, uploads, streamed reads.
+"""Requests of the drivers that speak a JSON or XML API of several hosts (azure, gcs): authorised, and repeated.
 
-One aiohttp session per driver. Measured against the official SDKs and obstore in `runtime/DESIGN.md`.
+They go over our own HTTP/1.1 client (`runtime.drivers._wire`); measured against the SDKs in `runtime/DESIGN.md`.
 A request is authorised anew for every attempt, so signatures and tokens are never stale. Bodies are buffers,
 so every request can be sent again; what is ambiguous (the connection broke after a *conditional* write was
 sent) is not retried, because the answer to the second try would be about the first one.
@@ -9,25 +9,22 @@ sent) is not retried, because the answer to the second try would be about the fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
-from urllib.request import getproxies
 
-import aiohttp
-from yarl import URL
-
-from runtime.driver import ObjectReader
+from runtime.drivers._wire import MOST_BODY, Wire
+from runtime.drivers._wire_errors import WireError
 from runtime.errors import StorageError, StorageTimeoutError, StorageUnavailableError
 from runtime.versions import pause_before
 
 if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig
     from runtime.driver import Bytes
-    from runtime.models import FileInfo
+    from runtime.drivers._wire_answer import Answer
 
 ATTEMPTS: Final = 5
 RETRY_SECONDS: Final = 60.0
@@ -42,7 +39,6 @@ SILENCE_SECONDS: Final = 60.0
 
 _RETRIED: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED_UNREAD: Final = frozenset({429, 503})  # nothing was done; after the others it may have been
-_SLICE: Final = 256 * 1024  # larger buffers make the event loop's transport copy them again and again
 _ERROR_BODY: Final = 64 * 1024
 _UNSAFE: Final = "~"  # besides letters, digits and -._ the only character that needs no escape
 
@@ -75,12 +71,19 @@ class Request:
         return sum(map(len, self.body))
 
     @property
-    def target(self) -> URL:
-        """The URL as it goes over the wire; nothing is normalised, so ``a//b`` and ``..`` stay what they are."""
+    def place(self) -> tuple[str, str]:
+        """Scheme, and host with port."""
+        scheme, _, rest = self.url.partition("://")
+        return scheme, rest.partition("/")[0]
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go over the wire; nothing is normalised, so ``a//b`` and ``..`` stay what they are."""
         pairs = [f"{quote(name, _UNSAFE)}={quote(value, _UNSAFE)}" for name, value in self.query.items()]
         if self.raw_query:
             pairs.append(self.raw_query)
-        return URL(f"{self.url}?{'&'.join(pairs)}" if pairs else self.url, encoded=True)
+        path = "/" + self.url.partition("://")[2].partition("/")[2]
+        return f"{path}?{'&'.join(pairs)}" if pairs else path
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """The same request with more headers."""
@@ -132,32 +135,32 @@ class HttpClient:
         self._read_error = read_error
         self._retry = None if backend is None else backend.retry
         self._silence = SILENCE_SECONDS if backend is None else backend.limits.attempt_timeout
-        self._session: aiohttp.ClientSession | None = None
+        self._wires: dict[tuple[str, str], Wire] = {}
 
     async def close(self) -> None:
         """Close every connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        wires, self._wires = self._wires, {}
+        for wire in wires.values():
+            await wire.close()
 
     async def read(self, request: Request, ok: Collection[int] = (200,)) -> Reply:
         """Send and read the answer whole; other statuses than *ok* raise."""
         deadline = self._deadline()
         for attempt in count(1):
             try:
-                async with await self._once(request, ok) as response:
-                    return Reply(response.status, response.headers, await response.read())
-            except (ServiceError, aiohttp.ClientError, TimeoutError) as exc:
+                answer = await self._once(request, ok, whole=True)
+                return Reply(answer.status, answer.headers, answer.body)
+            except (ServiceError, WireError, TimeoutError) as exc:
                 await self._pause_or_raise(exc, request, attempt, deadline)
         raise AssertionError  # the last attempt raised
 
-    async def stream(self, request: Request, ok: Collection[int] = (200, 206)) -> aiohttp.ClientResponse:
-        """Send and give the answer unread."""
+    async def stream(self, request: Request, ok: Collection[int] = (200, 206)) -> Answer:
+        """Send and give the answer; its body is for the caller to take, or to close."""
         deadline = self._deadline()
         for attempt in count(1):
             try:
-                return await self._once(request, ok)
-            except (ServiceError, aiohttp.ClientError, TimeoutError) as exc:
+                return await self._once(request, ok, whole=False)
+            except (ServiceError, WireError, TimeoutError) as exc:
                 await self._pause_or_raise(exc, request, attempt, deadline)
         raise AssertionError  # the last attempt raised
 
@@ -177,114 +180,43 @@ class HttpClient:
             again = error.status in (_RETRIED if request.repeatable else _REFUSED_UNREAD)
             seconds = max(seconds, error.retry_after)
         else:
-            again = request.repeatable or isinstance(error, aiohttp.ClientConnectorError)
+            again = request.repeatable or (isinstance(error, WireError) and not error.sent)
         if not again or attempt >= attempts or monotonic() + seconds > deadline:
             raise error
         await asyncio.sleep(seconds)
 
-    async def _once(self, request: Request, ok: Collection[int]) -> aiohttp.ClientResponse:
+    async def _once(self, request: Request, ok: Collection[int], *, whole: bool) -> Answer:
         sent = await self._authorize(request)
-        response = await self._opened().request(
-            sent.method, sent.target, headers=_complete(sent), data=_payload(sent.body), allow_redirects=False
+        answer = await self._wire(sent.place).send(
+            sent.method,
+            sent.target,
+            {"host": sent.place[1], **sent.headers},
+            sent.body if sent.size else (),
+            whole=whole,
+            most=MOST_BODY,
+            twice=request.repeatable,
         )
-        if response.status in ok:
-            return response
-        async with response:
-            error = self._read_error(response.status, response.headers, await response.content.read(_ERROR_BODY))
-        wait = response.headers.get("retry-after", "")
+        if answer.status in ok:
+            return answer
+        try:
+            error = self._read_error(answer.status, answer.headers, await answer.take(_ERROR_BODY))
+        finally:
+            answer.close()
+        wait = answer.headers.get("retry-after", "")
         error.retry_after = float(wait) if wait.isdigit() else 0.0
         raise error
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                auto_decompress=False,  # an object is what was stored, also when it says Content-Encoding: gzip
-                connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=30),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=_SLICE,
-                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
-                trust_env=bool(getproxies()),
-            )
-        return self._session
-
-
-class HttpReader(ObjectReader):
-    """One object being read; a connection that breaks is replaced, from the byte where it broke.
-
-    Args:
-        info: What the service says of the object.
-        response: The answer, unread; None when there is nothing to read.
-        reopen: Asks for the rest after so many bytes, of the same version of the object.
-    """
-
-    def __init__(
-        self,
-        info: FileInfo,
-        response: aiohttp.ClientResponse | None,
-        reopen: Callable[[int], Awaitable[aiohttp.ClientResponse]],
-    ) -> None:
-        self.info = info
-        self._response = response
-        self._reopen = reopen
-
-    async def read(self) -> bytes:
-        if self._response is not None:
-            try:
-                async with self._response as response:
-                    return await response.read()
-            except (aiohttp.ClientError, TimeoutError):
-                self._response = await self._reopen(0)
-        return b"".join([bytes(chunk) async for chunk in self.chunks(_SLICE)])
-
-    async def chunks(self, size_hint: int) -> AsyncIterator[Bytes]:
-        done, failures = 0, 0
-        while self._response is not None:
-            try:
-                async with self._response as response:
-                    async for chunk in response.content.iter_chunked(size_hint):
-                        done += len(chunk)
-                        failures = 0
-                        yield chunk
-                    return
-            except (aiohttp.ClientError, TimeoutError):
-                failures += 1
-                if failures == ATTEMPTS:
-                    raise
-            self._response = await self._reopen(done)
-
-    async def aclose(self) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
-
-
-def _complete(request: Request) -> dict[str, str]:
-    headers = dict(request.headers)
-    if request.body or request.method in {"PATCH", "POST", "PUT"}:
-        headers["content-length"] = str(request.size)
-    return headers
-
-
-def _payload(body: tuple[Bytes, ...]) -> bytes | AsyncIterator[Bytes] | None:
-    if not body:
-        return None
-    if sum(map(len, body)) <= _SLICE:
-        return body[0] if len(body) == 1 and isinstance(body[0], bytes) else b"".join(body)
-    return _slices(body)
-
-
-async def _slices(body: tuple[Bytes, ...]) -> AsyncIterator[Bytes]:
-    for buffer in body:
-        view = memoryview(buffer)
-        for start in range(0, len(view), _SLICE):
-            yield view[start : start + _SLICE]
+    def _wire(self, place: tuple[str, str]) -> Wire:
+        wire = self._wires.get(place)
+        if wire is None:
+            wire = self._wires[place] = Wire(*place, silence=self._silence, connect_seconds=CONNECT_SECONDS)
+        return wire
 
 
 def transport_kind(error: Exception) -> type[StorageError] | None:
     """What a failure below HTTP means; None when *error* is none."""
     if isinstance(error, TimeoutError):
         return StorageTimeoutError
-    if isinstance(error, aiohttp.ClientError | OSError):
+    if isinstance(error, OSError):
         return StorageUnavailableError
     return None

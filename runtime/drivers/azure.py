@@ -38,7 +38,8 @@ from runtime.drivers._azure_copy import copy_blob
 from runtime.drivers._azure_credentials import SasToken, Token, credential_of
 from runtime.drivers._azure_errors import detail_of, kind_of, read_error
 from runtime.drivers._azure_presign import Presigner
-from runtime.drivers._http import HttpClient, HttpReader, Reply, Request, ServiceError
+from runtime.drivers._http import HttpClient, Reply, Request, ServiceError
+from runtime.drivers._wire_reading import WireReader
 from runtime.errors import AlreadyExistsError, ConfigError, InvalidPathError, PreconditionFailedError
 from runtime.models import UploadOptions
 
@@ -46,9 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    import aiohttp
-
     from runtime.config import NamedStorageConfig, StorageAzureConfig
+    from runtime.drivers._wire_answer import Answer
     from runtime.errors import StorageError
     from runtime.live import LiveSettings
     from runtime.models import FileInfo, ObjectPage, PresignedRequest
@@ -112,23 +112,23 @@ class AzureDriver(Driver):
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
         start, end = byte_range or (0, None)
 
-        async def reopen(done: int) -> aiohttp.ClientResponse:
+        async def reopen(done: int) -> Answer:
             return await self._open(path, start + done, end, etag)
 
         etag = None
         if end is not None and end <= start:
-            return HttpReader(await self.head(path), None, reopen)
+            return WireReader(await self.head(path), None)
         try:
             response = await self._open(path, start, end)
         except ServiceError as exc:
             if exc.code != "InvalidRange":
                 raise
-            return HttpReader(await self.head(path), None, reopen)
+            return WireReader(await self.head(path), None)
         info = wire.info_of(path, response.headers)
         etag = info.etag
-        return HttpReader(info, response, reopen)
+        return WireReader(info, response, reopen)
 
-    async def _open(self, path: str, start: int, end: int | None, etag: str | None = None) -> aiohttp.ClientResponse:
+    async def _open(self, path: str, start: int, end: int | None, etag: str | None = None) -> Answer:
         headers = {}
         if start or end is not None:
             headers["x-ms-range"] = f"bytes={start}-{'' if end is None else end - 1}"

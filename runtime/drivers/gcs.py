@@ -37,7 +37,8 @@ from runtime.drivers._gcs_credentials import GoogleAuth
 from runtime.drivers._gcs_errors import detail_of, kind_of, read_error
 from runtime.drivers._gcs_presign import Presigner
 from runtime.drivers._gcs_upload import QUANTUM, Session, upload_whole
-from runtime.drivers._http import HttpClient, HttpReader, Request, ServiceError
+from runtime.drivers._http import HttpClient, Request, ServiceError
+from runtime.drivers._wire_reading import WireReader
 from runtime.errors import AlreadyExistsError, ConfigError, PreconditionFailedError
 from runtime.models import UploadOptions
 
@@ -45,9 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
     from datetime import timedelta
 
-    import aiohttp
-
     from runtime.config import NamedStorageConfig, StorageGCSConfig
+    from runtime.drivers._wire_answer import Answer
     from runtime.errors import StorageError
     from runtime.live import LiveSettings
     from runtime.models import FileInfo, ObjectPage, PresignedRequest
@@ -124,24 +124,22 @@ class GCSDriver(Driver):
         start, end = byte_range or (0, None)
         generation = None
 
-        async def reopen(done: int) -> aiohttp.ClientResponse:
+        async def reopen(done: int) -> Answer:
             return await self._open(path, start + done, end, generation)
 
         if end is not None and end <= start:
-            return HttpReader(await self.head(path), None, reopen)
+            return WireReader(await self.head(path), None)
         try:
             response = await self._open(path, start, end)
         except ServiceError as exc:
             if exc.status != 416:  # noqa: PLR2004 - range not satisfiable
                 raise
-            return HttpReader(await self.head(path), None, reopen)
+            return WireReader(await self.head(path), None)
         info = wire.info_of_headers(path, response.headers)
         generation = info.version
-        return HttpReader(info, response, reopen)
+        return WireReader(info, response, reopen)
 
-    async def _open(
-        self, path: str, start: int, end: int | None, generation: str | None = None
-    ) -> aiohttp.ClientResponse:
+    async def _open(self, path: str, start: int, end: int | None, generation: str | None = None) -> Answer:
         headers = dict(_RAW)
         if start or end is not None:
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"

@@ -82,8 +82,9 @@ def trusted(certificate: tuple[str, str]) -> ssl.SSLContext:
 
 
 @pytest.fixture(autouse=True)
-def trust(trusted: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    # as SSL_CERT_FILE does, which is read when aiohttp is imported
+def trust(certificate: tuple[str, str], trusted: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certificate[0])
+    # the SDK's HTTP client reads it when it is imported
     monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusted)
 
 
