@@ -16,7 +16,7 @@ from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.kv._sqlite import BATCH, SWEEP_SECONDS, outcome, settle
+from runtime.kv._sqlite import APPLICATION, BATCH, FORMAT, SWEEP_SECONDS, made_by, outcome, settle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,18 +206,21 @@ class Near:
         return self._connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection | None:
+    """A connection that waits for nothing; None when the file is not made yet, or not ours, as the worker then says."""
     # closing is for whoever ends the store, in any thread; SQLite itself serializes
     uri = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("SELECT 1 FROM entries LIMIT 1").fetchall()  # raises when the file is not made yet
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        if made_by(connection) == (APPLICATION, FORMAT):
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            return connection
     except BaseException:
         connection.close()
         raise
-    return connection
+    connection.close()
+    return None
 
 
 def _undo(connection: sqlite3.Connection) -> None:

@@ -88,9 +88,7 @@ def connect(path: Path, *, fsync: bool) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    # in this order: both are written in one transaction, so a file that is ours already has its version too
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    application, version = made_by(connection)
     if (application, version) == (APPLICATION, FORMAT):
         return
     if application == APPLICATION:
@@ -99,6 +97,14 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise ForeignFileError(f"{path} is a database of something else")
     _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
     connection.executescript(SCHEMA)
+
+
+def made_by(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Application and format that the file's header names."""
+    # in this order: both are written in one transaction, so a file that is ours already has its version too
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, version
 
 
 def _ours(connection: sqlite3.Connection) -> bool:
