@@ -37,6 +37,7 @@ class Context:
         adopted: What is there of the backends that are taken over, by their names; empty offline.
         logs: The stack's places for logs, made once per program, by their names.
         shared: What several backends use, by a name of its own; see `once`.
+        identities: What a cluster has to be told of each identity that was made: a role's ARN, a client id, an e-mail.
     """
 
     stack: Stack
@@ -48,6 +49,7 @@ class Context:
     logs: Mapping[str, Place] = field(default_factory=dict)
     adopted: Mapping[str, Found] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
+    identities: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def dev(self) -> bool:

@@ -93,6 +93,7 @@ def role(grant: Grant, context: Context, home: Home) -> tuple[iam.Role, list[pul
             opts=opts,
         )
         made.append(found)
+        context.identities[grant.name] = {"role_arn": found.arn}
         if pod := grant.to.pod_identity:
             association = eks.PodIdentityAssociation(
                 f"{label}-pods",

@@ -67,6 +67,7 @@ def identity(
             opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=list(made))),
         )
         made.append(found)
+        context.identities[grant.name] = {"client_id": found.client_id, "principal_id": found.principal_id}
         trust = managedidentity.FederatedIdentityCredential(
             f"{label}-trust",
             federated_identity_credential_resource_name="tandem",

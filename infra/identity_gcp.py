@@ -44,6 +44,7 @@ def bind(grant: Grant, context: Context, project: str) -> list[pulumi.CustomReso
     label, made = f"identity-{naming.identity(grant.name, project)}", list[pulumi.CustomResource]()
 
     def make() -> pulumi.CustomResource:
+        context.identities[grant.name] = {"service_account": email}
         if workload.gsa is None:
             account = serviceaccount.Account(
                 label,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from runtime.errors import StorageError
 
 
+IDENTITIES: Final = "identities"
+"""Stack output with what a cluster has to be told of the identities that were made."""
+
 SECRETS: Final = "secrets"
 """Stack output with the values of the variables that the contract refers to, encrypted in the state."""
 
@@ -52,6 +55,8 @@ def program(stack: Stack) -> None:
     provisioned = register(spec, context)
     emit(spec, context, provisioned)
     _export_secrets(provisioned)
+    if context.identities:
+        pulumi.export(IDENTITIES, context.identities)
 
 
 def _export_secrets(provisioned: Sequence[Provisioned]) -> None:

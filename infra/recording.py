@@ -201,7 +201,15 @@ class Monitor(mocks.MockMonitor):
         identity = adopted
         if made.custom and not self.preview:
             identity = adopted or f"{made.name}-id"
-            state.update({"arn": f"arn:{made.name}", "keyId": made.name, "principalId": made.name, "value": made.name})
+            state.update(
+                {
+                    "arn": f"arn:{made.name}",
+                    "keyId": made.name,
+                    "principalId": made.name,
+                    "clientId": made.name,
+                    "value": made.name,
+                }
+            )
             state.update(self.create(made) if self.create else {})
         state.MergeFrom(properties)
         if made.type == "azure-native:storage:StorageAccount" and "identity" in made.inputs:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pulumi
 import pytest
 
 from infra import azure_rm, gcp, identity_r2
@@ -332,6 +334,36 @@ def test_key_pair_is_a_secret_of_the_stack_and_a_reference_in_the_contract(make_
         ("MEDIA_JOBS_1_ACCESS_KEY", "MEDIA_JOBS_1_SECRET_KEY"),
     ]
     assert "secrets" in run(stack).outputs
+
+
+# what a cluster has to be told
+
+
+def test_stack_tells_what_the_cluster_has_to_be_told(make_stack: MakeStack, run: Run) -> None:
+    azure = (
+        f"{{driver: azure, location: westeurope, network: public, logging: false, grants: [{grant(GITHUB, 'write')}]}}"
+    )
+    gcs = f"{{driver: gcs, location: EU, logging: false, grants: [{grant(GKE, 'read')}]}}"
+    recording = run(make_stack(f"{{a: {s3(grant(IRSA, 'read'))}, b: {s3(grant(IRSA, 'read'))}, c: {gcs}, d: {azure}}}"))
+
+    (account,) = recording.of("account:Account")
+    (identity,) = recording.of("UserAssignedIdentity")
+    (role,) = recording.of("role:Role")
+    assert settled(recording.outputs["identities"]) == {
+        "irsa/media/api": {"role_arn": f"arn:{role.name}"},
+        "workload_identity/media/api": {
+            "service_account": f"{account.inputs['accountId']}@example-prod.iam.gserviceaccount.com"
+        },
+        "federated/repo:o/r:environment:prod": {"client_id": identity.name, "principal_id": identity.name},
+    }
+    assert "identities" not in run(make_stack(f"{{a: {s3(grant('role/app', 'read'))}}}")).outputs
+
+
+def settled(value: Any) -> Any:
+    """An output with what the outputs inside of it have come to."""
+    if isinstance(value, pulumi.Output):
+        return settled(asyncio.run(value.future()))
+    return {key: settled(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 # the contract

@@ -154,9 +154,7 @@ class Cloud:
         }
 
     def role(self, name: str) -> str:
-        roles = self.admin("iam").list_roles(MaxItems=1000)["Roles"]
-        (found,) = [role["Arn"] for role in roles if f"-irsa-lp-{name}-" in role["RoleName"]]
-        return str(found)
+        return str(self.result.outputs["identities"][f"irsa/lp/{name}"]["role_arn"])
 
     def session(self, role: str, subject: str, audience: str = "sts.amazonaws.com") -> dict[str, str]:
         sts = self.client("sts", {"aws_access_key_id": "none", "aws_secret_access_key": "none"})
