@@ -33,6 +33,8 @@ from runtime.validation import dump_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from infra.engine import Result
+
 ROOT: Final = Path(__file__).parents[2]
 _ACCOUNTS: Final = {
     "aws": "123456789012",
@@ -77,7 +79,7 @@ def stack(directory: Path, count: int, *, emulated: bool = False) -> Stack:
 def say(*cells: str) -> None:
     """One row."""
     first, *others = cells
-    print(f"{first:<32}" + "".join(f"{cell:>11}" for cell in others), flush=True)  # noqa: T201 - this command's output
+    print(f"{first:<32}" + "".join(f"{cell:>12}" for cell in others), flush=True)  # noqa: T201 - this command's output
 
 
 def offline(directory: Path, count: int) -> None:
@@ -109,19 +111,24 @@ def judge_all(given: Stack, done: Callable[[str, float, float], None]) -> None:
 
 def up(directory: Path, counts: list[int]) -> None:
     """The embedded engine: the first `up`, one that changes nothing, and the end."""
-    say("embedded engine", "resources", "up s", "ms each", "again s", "destroy s")
+    say("embedded engine", "resources", "up s", "cpu s", "cpu ms each", "again s", "cpu s", "destroy s", "cpu s")
     for count in counts:
         given = stack(directory / f"up-{count}", count, emulated=True)
         emulators.up(given)
         try:
-            first, again = EmbeddedEngine().up(given), EmbeddedEngine().up(given)
-            gone = EmbeddedEngine().destroy(given)
+            runs = [_timed(run, given) for run in (EmbeddedEngine().up, EmbeddedEngine().up, EmbeddedEngine().destroy)]
         finally:
             emulators.down(given)
-        size = len(first.steps)
-        each = 1000 * first.duration / size
-        spent = [f"{first.duration:.1f}", f"{each:.1f}", f"{again.duration:.1f}", f"{gone.duration:.1f}"]
-        say(f"{count} backends", str(size), *spent)
+        size = len(runs[0][0].steps)
+        spent = [f"{figure:.1f}" for result, cpu in runs for figure in (result.duration, cpu)]
+        each = f"{1000 * runs[0][1] / size:.1f}"
+        say(f"{count} backends", str(size), *spent[:2], each, *spent[2:])
+
+
+def _timed(run: Callable[[Stack], Result], given: Stack) -> tuple[Result, float]:
+    """What a run did, and the processor's seconds of this process, servers left out."""
+    used = process_time()
+    return run(given), process_time() - used
 
 
 def commands(rounds: int) -> None:
