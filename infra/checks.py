@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from infra import keys, logs, retention
 from infra.backend import SERVICE_KEYS, BackendSpec
-from runtime.config import fallback_fault
+from runtime.config import fallback_fault, transfer_faults
 from runtime.errors import Problem
 from runtime.validation import did_you_mean
 
@@ -169,10 +169,16 @@ def _ownership(backend: BackendSpec, context: Context) -> Iterator[Problem]:
         yield Problem("force_destroy", "found True on an existing bucket, which is never deleted", "leave it out")
 
 
+def _transfer(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    for location, message, allowed in transfer_faults(backend.driver, backend.transfer):
+        yield Problem(f"transfer.{location}", message, allowed)
+
+
 _CHECKS: Final[tuple[Callable[[BackendSpec, Context], Iterator[Problem]], ...]] = (
     _cannot,
     _cors,
     _encryption,
+    _transfer,
     _key_times,
     _versioning,
     _retention,

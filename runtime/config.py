@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
@@ -424,12 +424,17 @@ class ExpectConfig(Model):
     grants: tuple[GrantConfig, ...] = ()
 
 
-def _unknown_checksum(driver: str, wish: str) -> list[Wrong]:
-    """What is wrong with ``transfer.checksum``, as a driver of ours sees it."""
-    if driver not in DRIVERS or wish in {"auto", "when_required", *DRIVERS[driver].checksums}:
-        return []
-    allowed = ", ".join(("auto", "when_required", *DRIVERS[driver].checksums))
-    return [Wrong(("transfer", "checksum"), f"{wish!r} is not kept by {driver}; allowed: {allowed}")]
+def transfer_faults(driver: str, transfer: TransferConfig) -> Iterator[tuple[str, str, str]]:
+    """What of *transfer* a driver of ours can not do: the key, what is wrong with it, and what is allowed there."""
+    if driver not in DRIVERS:
+        return
+    model = DRIVERS[driver]
+    if transfer.part_size < model.min_part_size:
+        least = f"{model.min_part_size // MIB}MiB"
+        yield "part_size", f"must be at least {least} on {driver}", f"{least} or more"
+    allowed = ("auto", "when_required", *model.checksums)
+    if transfer.checksum not in allowed:
+        yield "checksum", f"{transfer.checksum!r} is not kept by {driver}", ", ".join(allowed)
 
 
 def _known_driver(name: str) -> str:
@@ -494,10 +499,8 @@ class NamedStorageConfig(Model):
             for other in (*DRIVERS, "plugin")
             if getattr(self, other) is not None and other != (self.driver if self.driver in DRIVERS else "plugin")
         ]
-        least = DRIVERS[self.driver].min_part_size if self.driver in DRIVERS else 1
-        if self.transfer.part_size < least:
-            wrong.append(Wrong(("transfer", "part_size"), f"must be at least {least // MIB}MiB on {self.driver}"))
-        wrong += _unknown_checksum(self.driver, self.transfer.checksum)
+        for key, message, allowed in transfer_faults(self.driver, self.transfer):
+            wrong.append(Wrong(("transfer", key), f"{message}; allowed: {allowed}"))
         known = [grant.to for grant in self.grants]
         if self.identity is not None and known and self.identity not in known:
             hint = did_you_mean(self.identity, known)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BACKENDS = """
 media: {driver: r2, jurisdiction: eu}
-avatars: {driver: s3, primary: true, transfer: {part_size: 16MiB}}
+avatars: {driver: s3, primary: true, transfer: {part_size: 16MiB, checksum: crc64nvme}}
 uploads: {driver: local, root_dir: ./up}
 cache: {driver: memory}
 """
@@ -51,7 +51,8 @@ def test_the_document_is_what_the_runtimes_models_read(make_stack: MakeStack, ru
     assert isinstance(read.storage, StorageConfig)
     assert read.storage.default_driver == "s3"
     assert read.storage.service.max_file_size_mb == 64
-    assert read.storage.backend("avatars").transfer.part_size == 16 * 1024 * 1024
+    transfer = read.storage.backend("avatars").transfer
+    assert (transfer.part_size, transfer.checksum) == (16 * 1024 * 1024, "crc64nvme")
 
 
 def test_an_application_loads_the_file(make_stack: MakeStack, run: Run) -> None:
