@@ -1,4 +1,4 @@
-"""Cuts what a driver delivers into chunks of the size that a reader asked for, copying every byte once."""
+"""Cuts what a driver delivers into chunks of the size that a reader asked for, copying every byte at most once."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ class Chunks:
         if self._size < size:
             return None
         self._size -= size
-        if len(self._held[0]) > size:  # the usual case of small chunks
-            first = self._held[0]
+        first = self._held[0]
+        if len(first) > size:  # the usual case of small chunks
             self._held[0] = first[size:]
             return bytes(first[:size])
+        if len(first) == size and isinstance(first.obj, bytes) and len(first.obj) == size:
+            self._held.popleft()
+            return first.obj  # a piece that is a chunk
         parts, missing = [], size
         while missing:
             view = self._held.popleft()

@@ -27,3 +27,12 @@ def test_size_may_change_from_chunk_to_chunk(sizes: list[int], data: bytes) -> N
     for size in sizes:
         found += chunks.pop(size) or b""
     assert found + chunks.flush() == data
+
+
+def test_a_piece_that_is_a_chunk_is_given_as_it_is() -> None:
+    chunks, piece = Chunks(), bytes(range(100))
+    chunks.push(piece)
+    assert chunks.pop(100) is piece
+    chunks.push(memoryview(piece)[:50])
+    chunks.push(bytearray(piece[50:]))
+    assert [chunks.pop(50), chunks.pop(50), chunks.pop(1)] == [piece[:50], piece[50:], None]
