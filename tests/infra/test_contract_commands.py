@@ -196,16 +196,16 @@ def test_diff_compares_with_the_file_that_was_written_last(make_stack: MakeStack
 
 
 def test_render_is_what_up_writes_and_needs_no_deployment(make_stack: MakeStack) -> None:
-    stack = make_stack(BACKENDS)
+    stack = make_stack(BACKENDS + "reports: {driver: azure, location: westeurope, network: public}\n")
     code, text, told = tandem("config", "render", "-s", "test", "-C", str(stack.root))
     assert not stack.contract.exists()
     record(program, stack)
     assert text == stack.contract.read_text()
     assert code == 1
-    assert "failed  AWS-14  avatars" in told
+    assert "failed  AZ-05   reports" in told
     report = json.loads(tandem("config", "render", "-s", "test", "-C", str(stack.root), "--json")[1])
     assert report["contract"]["stack"] == "test"
-    assert report["policy"]["rules"]["AWS-14"] == "failed"
+    assert report["policy"]["rules"]["AZ-05"] == "failed"
 
 
 def test_render_says_which_emulator_does_not_run(
