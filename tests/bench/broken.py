@@ -83,13 +83,15 @@ class Breaker:
         self._chance = random.Random(seed)  # noqa: S311 - the same breaks in every run
         self._part = max(256 * KIB, store.capabilities.min_part_size)
         self._ticks: dict[bool, int] = {}
+        self._how: dict[str, str] = {}
         self.found = Found()
 
     async def run(self, count: int) -> Found:
         """Break so many uploads, then look what is left."""
         for number in range(count):
             await self._one(number)
-        self.found.left += await left_in(self._store)
+        for what in await left_in(self._store):
+            self.found.left.append(f"{what} ({self._how.get(what.rpartition(' ')[2], 'unknown')})")
         self.found.blocks = await uncommitted(self._store)
         return self.found
 
@@ -106,6 +108,7 @@ class Breaker:
         else:
             ended = await self._cancelled(path, content[:size], large=large)
         self.found.ended[ended] += 1
+        self._how[path] = f"{ended}, {size:,} bytes in parts of {self._part:,}"
         await self._judge(path, content[:size], existed=existed, whole=ended == "whole")
 
     async def _raised(self, path: str, content: bytes) -> str:
