@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MIB: Final = 1024 * 1024
 _END: Final = object()
+_LARGE: Final = 64
+"""A piece of at least this fraction of a part is large."""
 
 
 def too_large(limit: int) -> QuotaExceededError:
@@ -33,12 +35,17 @@ def too_large(limit: int) -> QuotaExceededError:
 
 
 class Cutter:
-    """Pieces of any size in, pieces of an exact size out; copies at most once and holds less than one of each."""
+    """Pieces of any size in, pieces of an exact size out; copies at most once and holds less than one of each.
 
-    __slots__ = ("_part", "_rest")
+    What is put together from large pieces has its room from the beginning: a `bytearray` that grows by them is moved
+    again and again, takes an eighth more than it holds, and leaves holes behind that no later part fits into.
+    """
+
+    __slots__ = ("_filled", "_part", "_rest")
 
     def __init__(self) -> None:
         self._part = bytearray()
+        self._filled = 0
         self._rest = memoryview(b"")
 
     def push(self, piece: Bytes) -> None:
@@ -47,22 +54,26 @@ class Cutter:
 
     def pop(self, size: int) -> Bytes | None:
         """The next *size* bytes, or None when another piece is needed for them."""
-        rest = self._rest
-        if not self._part and len(rest) >= size:
+        rest, filled = self._rest, self._filled
+        if not filled and len(rest) >= size:
             self._rest = rest[size:]
             return rest[:size]
-        need = size - len(self._part)
-        self._part += rest[:need]
-        self._rest = rest[need:]
-        return self.flush() if len(self._part) == size else None
+        taken = rest[: size - filled]
+        if not filled and len(taken) >= size // _LARGE:
+            self._part = bytearray(size)
+        self._rest = rest[len(taken) :]
+        self._part[filled : filled + len(taken)] = taken
+        self._filled = filled + len(taken)
+        return self.flush() if self._filled == size else None
 
     def flush(self) -> Bytes:
         """What is left, when no more pieces come."""
-        part, self._part = self._part, bytearray()
-        return part
+        part, filled = self._part, self._filled
+        self._part, self._filled = bytearray(), 0
+        return part if len(part) == filled else memoryview(part)[:filled]
 
     def __bool__(self) -> bool:
-        return bool(self._part or self._rest)
+        return bool(self._filled or self._rest)
 
 
 class Span(NamedTuple):
