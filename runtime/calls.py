@@ -132,6 +132,7 @@ class Calls(Driver):
         self._seconds = None if driver.timed else backend.limits.attempt_timeout
         self._once = driver.repeats or backend.retry.attempts == 1
         self.own_checksum = driver.own_checksum
+        self.parts_linger = driver.parts_linger
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override] # read anew, as the driver may learn what it can do

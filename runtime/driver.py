@@ -133,6 +133,8 @@ class Driver(ABC):
     own_checksum: str | None = None
     """The checksum that the portable type computes of every object and hands over in ``UploadOptions.checksum``, as
     ``backend.transfer.checksum`` says (`runtime.checksums.own_algorithm`); None for none."""
+    parts_linger: bool = False
+    """Whether a part whose sending was given up may still arrive, and bring back an upload that was aborted."""
     page_size: ClassVar[int] = 1000
     """Objects that a listing asks for at once. Services give 1,000; where a page costs a walk, more are cheaper."""
     timed: ClassVar[bool] = False

@@ -63,6 +63,7 @@ class MissingDriver:
 
     repeats = timed = True  # it fails at once and for good
     own_checksum = None
+    parts_linger = False
 
     def __init__(self, backend: NamedStorageConfig, extra: str, cause: ModuleNotFoundError) -> None:
         self.backend = backend

@@ -70,6 +70,7 @@ class FallbackDriver(Driver):
         super().__init__(backend)
         self.new, self.old = new, old
         self.own_checksum = new.own_checksum
+        self.parts_linger = new.parts_linger
         self._new, self._old = Calls(new, backend), Calls(old, old.backend)
         self._able: tuple[Capabilities, Capabilities, Capabilities] | None = None
         self._conditional: dict[tuple[str, str], tuple[UploadOptions, str | None]] = {}

@@ -38,6 +38,9 @@ CLEAN_UP_SECONDS: Final = 30.0
 ABORT_DELAYS: Final = (0.0, 0.2, 1.0, 4.0)
 """Seconds to wait before each attempt to abort."""
 
+LINGER_SECONDS: Final = 0.25
+"""Time in which a part that was given up may still arrive; then the upload is aborted once more."""
+
 _GROWTH_STEPS = 10
 _MIB = 1024 * 1024
 _log = logging.getLogger(__name__)
@@ -174,6 +177,7 @@ class _Sender:
             wanted.append(checksums.algorithm_of(options.checksum))
         self._sums = PartsChecksum(wanted, self._own) if wanted else None
         self._id: str | None = None
+        self._sending = 0
 
     async def run(self, concurrency: int) -> FileInfo:
         try:
@@ -241,7 +245,9 @@ class _Sender:
         if isinstance(data, Span):
             data = await self._source.read_at(data)
         checksum = None if self._sums is None else await self._sums.add(number, data)
+        self._sending += 1
         self._tokens[number] = await self._driver.put_part(self._path, self._upload_id, number, data, checksum)
+        self._sending -= 1
         if self._sent is not None:
             self._sent(len(data))
 
@@ -267,6 +273,12 @@ class _Sender:
         await to_the_end(self._abort_until_done, CLEAN_UP_SECONDS, _note_on(reason, left))
 
     async def _abort_until_done(self) -> None:
+        await self._abort_now()
+        if self._sending and self._driver.parts_linger:
+            await anyio.sleep(LINGER_SECONDS)
+            await self._abort_now()
+
+    async def _abort_now(self) -> None:
         failure: Exception | None = None
         for delay in ABORT_DELAYS:
             await anyio.sleep(delay)

@@ -81,6 +81,7 @@ class S3Driver(Driver):
         list_multiparts=True,
     )
     repeats = timed = hides_missing = True
+    parts_linger = True  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from runtime.config import NamedStorageConfig
-    from runtime.models import UploadOptions
+    from runtime.models import UnfinishedUpload, UploadOptions
     from runtime.store import BlobStore
     from tests.runtime.conftest import StoreFactory
 
@@ -304,6 +304,39 @@ async def test_an_upload_in_a_cancelled_scope_leaves_the_old_object_and_no_uploa
             await watched.upload("a", content(7000))
         assert scope.cancelled_caught
         assert await left_as_it_was(watched)
+
+
+class Lingering(MemoryDriver):
+    """A part that was given up still arrives a little later, and brings an aborted upload back."""
+
+    parts_linger = True
+
+    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+        begun = self._begun[upload_id]
+        try:
+            await anyio.sleep(5 if number == 2 else 0)
+        except asyncio.CancelledError:
+            self.late = asyncio.create_task(self._arrive(begun))
+            raise
+        return await super().put_part(path, upload_id, number, data, checksum)
+
+    async def _arrive(self, begun: UnfinishedUpload) -> None:
+        await anyio.sleep(0.05)
+        assert begun.upload_id not in self._uploads, "it was aborted before"
+        self._uploads[begun.upload_id], self._begun[begun.upload_id] = {2: b"late"}, begun
+
+
+async def test_a_part_that_arrives_after_the_abort_is_aborted_too(open_store: StoreFactory) -> None:
+    store = await open_store(Lingering)
+    driver = store.driver
+    assert isinstance(driver, Lingering)
+    task = asyncio.create_task(store.upload("a", content(7000)))
+    await anyio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await driver.late
+    assert not await driver.list_multiparts("")
 
 
 async def test_a_second_cancellation_does_not_stop_the_abort(watched: BlobStore) -> None:

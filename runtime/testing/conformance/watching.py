@@ -65,6 +65,7 @@ class Watched(Driver):
         self.inner = inner
         self.capabilities = inner.capabilities
         self.own_checksum = inner.own_checksum
+        self.parts_linger = inner.parts_linger
         self.bytes_in = 0
         self.bytes_out = 0
         self.closed_readers = 0
