@@ -195,7 +195,7 @@ class Near:
     def _connected(self) -> sqlite3.Connection | None:
         """The connection in the thread that opened it; None elsewhere, and as long as there is no file."""
         if self._connection is not None:
-            return self._connection if self._thread == get_ident() and self._process == os.getpid() else None
+            return self._connection if self._thread == get_ident() else None
         if not self._path.exists():  # the worker makes it
             return None
         try:

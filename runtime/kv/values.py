@@ -209,7 +209,18 @@ def _sized(copy: Any) -> str:
     return text
 
 
-decoded = json.loads
+_decode = json.JSONDecoder().raw_decode
+
+
+def decoded(text: str) -> Any:
+    """What *text* holds as JSON."""
+    try:
+        value, end = _decode(text)
+    except ValueError:
+        value, end = None, -1
+    return value if end == len(text) else json.loads(text)  # others may have put blanks around it, or anything else
+
+
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
