@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from runtime.config import VERBS
 from runtime.errors import PermissionDeniedError
 
 if TYPE_CHECKING:
@@ -110,6 +109,8 @@ class Access:
 
     def _error(self, wish: str, needs: tuple[str, ...]) -> PermissionDeniedError:
         backend = self._backend
+        from runtime.config import VERBS  # noqa: PLC0415 - keeps pydantic out of `from runtime import BlobStore`
+
         allowed = ", ".join(verb for verb in VERBS if verb in self._verbs)
         granted = f"grant {self._identity!r} on backend {backend!r} allows {allowed}"
         if not allowed:
