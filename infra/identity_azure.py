@@ -47,7 +47,7 @@ def identity(
     name = naming.bucket(context.stack.project, context.stack.name, grant.name, group or "", longest=_LONGEST_NAME)
 
     def make() -> managedidentity.UserAssignedIdentity:
-        options = pulumi.ResourceOptions(provider=context.providers.get("azure"))
+        options = pulumi.ResourceOptions(provider=context.providers.get(spec.provider or ""))
         if group is None:
             home = resources.ResourceGroup(
                 f"{label}-group",
