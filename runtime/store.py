@@ -997,8 +997,9 @@ class BlobStore(BlobStoreProtocol):
     async def _list(
         self, prefix: str, delimiter: str, start_after: str, limit: int | None
     ) -> AsyncGenerator[FileInfo, None]:
-        left, cursor, size = limit, None, self.driver.page_size
+        left, cursor = limit, None
         with self._operation("list", prefix, lasting=True):
+            size = self.driver.page_size
             while left is None or left > 0:
                 page = await self._calls.list_objects(
                     prefix,
