@@ -74,7 +74,9 @@ def _run(kind: str, size: int, folder: Path) -> list[tuple[str, float, float, bo
             command = [sys.executable, "-m", "tests.bench.large", "--case", "-"]
             done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
             if done.returncode:
-                sys.stderr.write(f"{kind} {direction}: {done.stderr.strip().splitlines()[-1]}\n")
+                words = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+                sys.stderr.write(f"{kind} {direction}: {words[-1]}\n")
+                rows.append((direction, 0.0, 0.0, False))
                 continue
             found = json.loads(done.stdout)
             rows.append((direction, found["extra"] / MIB, size / MIB / found["seconds"], found["extra"] <= bound))
