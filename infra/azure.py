@@ -9,10 +9,12 @@ import pulumi
 from pulumi_azure_native import Provider, authorization, monitor, resources, storage
 from pydantic import AfterValidator, Field, StrictBool
 
-from infra import adoption, azure_logs, azure_rm, identity_azure, logs, naming
+from infra import adoption, azure_rm, logs, naming
 from infra import azure_settings as settings
 from infra.backend import BackendSpec
 from infra.fields import Days, Duration, Unique
+from infra.identities import azure as identity_azure
+from infra.logs import azure as azure_logs
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageAzureConfig
 from runtime.errors import Problem
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from infra.emit import document
 from infra.endpoints import endpoints
 from infra.engine.automation import PulumiEngine
-from infra.identity_r2 import KeyPair
+from infra.identities.r2 import KeyPair
 from infra.provision import SECRETS, plan
 from infra.spec import context_of, load_spec
 from runtime.errors import StorageError

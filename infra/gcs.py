@@ -9,9 +9,11 @@ import pulumi
 from pulumi_gcp import Provider, kms, serviceaccount, storage
 from pydantic import AfterValidator, Field
 
-from infra import adoption, gcp, gcp_logs, gcp_settings, identity_gcp, keys, logs, naming
+from infra import adoption, gcp, gcp_settings, keys, logs, naming
 from infra.backend import BackendSpec
 from infra.fields import Duration
+from infra.identities import gcp as identity_gcp
+from infra.logs import gcp as gcp_logs
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageGCSConfig
 from runtime.errors import Problem
 from runtime.fields import GCSBucketName

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import pulumi
 from pydantic import Field
 
-from infra import adoption, cloudflare, identity_r2, naming
+from infra import adoption, cloudflare, naming
 from infra.backend import BackendSpec
+from infra.identities import r2 as identity_r2
 from runtime.config import NamedStorageConfig, StorageR2Config
 from runtime.errors import Problem
 from runtime.fields import R2BucketName

@@ -15,10 +15,12 @@ import pulumi_aws as aws
 from pulumi_aws import kms, s3
 from pydantic import AfterValidator, Field
 
-from infra import adoption, aws_logs, identity_aws, keys, logs, naming
+from infra import adoption, keys, logs, naming
 from infra.aws import BucketRules, Home, bucket_policy, key_policy, role_policy
 from infra.backend import SERVICE_KEYS, BackendSpec, EncryptionType
 from infra.fields import Duration, wrong
+from infra.identities import aws as identity_aws
+from infra.logs import aws as aws_logs
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageS3Config
 from runtime.errors import Problem
 from runtime.fields import S3BucketName

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import pytest
 
-from infra import azure_rm, gcp, identity_r2
+from infra import azure_rm, gcp
 from infra.changes import changes
 from infra.emit import document
+from infra.identities import r2 as identity_r2
 from infra.policy import check, judge
 from infra.recording import Recording
 from infra.spec import context_of, load_spec

@@ -14,7 +14,7 @@ from infra.engine.providers.base import UNHELD
 from infra.engine.providers.cloudflare import CloudflareProvider
 from infra.engine.providers.cloudflare_token import NO_USERS, Token
 from infra.engine.providers.values import wire_map
-from infra.identity_r2 import EMULATED_GROUPS, READS, WRITES
+from infra.identities.r2 import EMULATED_GROUPS, READS, WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

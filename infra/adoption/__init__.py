@@ -6,7 +6,7 @@ tags of another stack is refused, because two stacks that manage one bucket undo
 AWS does not even refuse a second creation. From then on it is protected as a bucket that the stack made, and when the
 stack goes it stays, with its settings.
 
-``infra/adoption_<provider>.py`` looks; nothing is asked of anybody unless a backend says ``take_over``.
+``infra/adoption/<provider>.py`` looks; nothing is asked of anybody unless a backend says ``take_over``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def look(spec: StorageSpec, context: Context) -> dict[str, Found]:
             continue
         path = f"storage.backends.{backend.name}.take_over"
         try:
-            seen = import_module(f"infra.adoption_{backend.provider}").look(backend, context)
+            seen = import_module(f"infra.adoption.{backend.provider}").look(backend, context)
         except NotFoundError as exc:
             if pulumi.runtime.is_dry_run():  # a destroy runs the program too, and may come after the bucket is gone
                 pulumi.log.warn(f"{path}: {exc.message}; `up` will refuse")
