@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from runtime.live import LiveSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
     from datetime import timedelta
 
     from runtime.config import NamedStorageConfig
@@ -118,6 +118,23 @@ class DeleteFailure:
 
     path: str
     error: Exception = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One thing that a bucket keeps: an object, a former version of one, or the mark that one was deleted.
+
+    Attributes:
+        path: Of the object.
+        size: Bytes.
+        current: Whether readers see it.
+        id: The service's name of the version; None where the path says all.
+    """
+
+    path: str
+    size: int
+    current: bool = True
+    id: Any = None
 
 
 class Driver(ABC):
@@ -262,6 +279,23 @@ class Driver(ABC):
             except Exception as exc:  # noqa: BLE001 - handed on: the portable type classifies it for this path
                 failures.append(DeleteFailure(path, exc))
         return failures
+
+    async def versions(self) -> AsyncGenerator[Sequence[StoredVersion], None]:
+        """Everything that the bucket keeps, up to 1,000 at a time; nothing that is given is empty.
+
+        Where the service keeps former versions the driver lists them too; here, only objects.
+        """
+        cursor = None
+        while True:
+            page = await self.list_objects("", cursor=cursor)
+            if page.objects:
+                yield [StoredVersion(info.path, info.size) for info in page.objects]
+            if (cursor := page.cursor) is None:
+                return
+
+    async def remove_versions(self, versions: Sequence[StoredVersion]) -> Sequence[DeleteFailure]:
+        """Remove for good what `versions` gave, and tell which could not be."""
+        return await self.delete_batch([version.path for version in versions])
 
     @abstractmethod
     async def copy(

@@ -9,24 +9,16 @@ from __future__ import annotations
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-import anyio
-from anyio.to_thread import run_sync
-
-from runtime.errors import ConfigError, PermissionDeniedError, StorageError
+from runtime.errors import ConfigError, StorageError
+from runtime.operation import translated
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from runtime.models import FileInfo
+    from runtime.driver import StoredVersion
     from runtime.store import BlobStore
-
-PAGE: Final = 1000
-"""Entries of one step: what every service lists and deletes at once."""
-
-AT_ONCE: Final = 16
-"""Deletions in flight, where a service takes one at a time."""
 
 
 @dataclass(slots=True)
@@ -52,32 +44,13 @@ class Contents:
     def __bool__(self) -> bool:
         return bool(self.objects or self.versions or self.uploads)
 
-    def add(self, entries: Iterable[_Entry]) -> None:
+    def add(self, versions: Iterable[StoredVersion]) -> None:
         """Count some more."""
-        for entry in entries:
+        for entry in versions:
             if entry.current:
                 self.objects, self.size = self.objects + 1, self.size + entry.size
             else:
                 self.versions, self.versions_size = self.versions + 1, self.versions_size + entry.size
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One thing to remove.
-
-    Attributes:
-        path: Of the object.
-        size: Bytes.
-        current: Whether readers see it; otherwise it is a former version.
-        id: The service's name of the version; None where the path says all.
-        listed: What the listing said, for a driver without versions.
-    """
-
-    path: str
-    size: int
-    current: bool = True
-    id: Any = None
-    listed: FileInfo | None = None
 
 
 async def contents(store: BlobStore, *, most: int | None = None) -> Contents:
@@ -90,7 +63,7 @@ async def contents(store: BlobStore, *, most: int | None = None) -> Contents:
     _demand_no_fallback(store)
     found = Contents(uploads=len(await store.sweep(older_than=timedelta(0), dry_run=True)))
     with _explained(store):
-        async with aclosing(_Everything(store).pages()) as pages:
+        async with aclosing(store.driver.versions()) as pages:
             async for page in pages:
                 found.add(page)
                 if most is not None and found.objects + found.versions >= most:
@@ -111,14 +84,15 @@ async def purge(store: BlobStore, on_progress: Callable[[Contents], object] | No
     """
     _demand_no_fallback(store)
     done = Contents(uploads=len(await store.sweep(older_than=timedelta(0))))
-    everything = _Everything(store)
     while True:  # what was listed is removed before more is listed, so that no service can lose its place
         with _explained(store):
-            async with aclosing(everything.pages()) as pages:
+            async with aclosing(store.driver.versions()) as pages:
                 page = await anext(pages, None)
             if not page:
                 return done
-            await everything.remove(page)
+            for failure in await store.driver.remove_versions(page):
+                error = translated(failure.error, store.driver, store.name, "purge", failure.path)
+                raise error from (None if error is failure.error else failure.error)
         done.add(page)
         if on_progress is not None:
             on_progress(done)
@@ -148,134 +122,3 @@ def _demand_no_fallback(store: BlobStore) -> None:
             backend=store.name,
             hint="finish `tandem migrate`, or remove read_fallback from the stack's file",
         )
-
-
-class _Everything:
-    """What is in one bucket, as its service lists and removes it with versions."""
-
-    def __init__(self, store: BlobStore) -> None:
-        self._store = store
-        driver = store.backend.driver
-        self._pages = {"s3": self._s3, "gcs": self._gcs, "azure": self._azure}.get(driver, self._plain)
-        self._remove = {"s3": self._s3_remove, "gcs": self._gcs_remove, "azure": self._azure_remove}.get(
-            driver, self._plain_remove
-        )
-
-    def pages(self) -> AsyncGenerator[list[_Entry], None]:
-        """Everything, up to `PAGE` entries at a time; no page is empty."""
-        return self._pages()
-
-    async def remove(self, entries: Sequence[_Entry]) -> None:
-        """Remove what a page listed."""
-        await self._remove(entries)
-
-    # services without versions
-
-    async def _plain(self) -> AsyncGenerator[list[_Entry], None]:
-        cursor = None
-        while True:
-            page = await self._store.list_page(limit=PAGE, cursor=cursor)
-            if page.objects:
-                yield [_Entry(info.path, info.size, listed=info) for info in page.objects]
-            if (cursor := page.cursor) is None:
-                return
-
-    async def _plain_remove(self, entries: Sequence[_Entry]) -> None:
-        results = await self._store.delete_batch([entry.listed or entry.path for entry in entries])
-        for result in results:
-            if result.error is not None:
-                raise result.error
-
-    # S3
-
-    async def _s3(self) -> AsyncGenerator[list[_Entry], None]:
-        marks: dict[str, str] = {}
-        while True:
-            answer = await self._raw.list_object_versions(Bucket=self._bucket, MaxKeys=PAGE, **marks)
-            page = [
-                _Entry(found["Key"], found.get("Size", 0), "Size" in found and found["IsLatest"], found["VersionId"])
-                for found in [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]
-            ]
-            if page:
-                yield page
-            if not answer.get("IsTruncated"):
-                return
-            marks = {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
-
-    async def _s3_remove(self, entries: Sequence[_Entry]) -> None:
-        objects = [{"Key": entry.path, "VersionId": entry.id} for entry in entries]
-        answer = await self._raw.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
-        for error in answer.get("Errors", ()):
-            kind = PermissionDeniedError if error["Code"] == "AccessDenied" else StorageError
-            raise kind(f"a version can not be deleted: {error['Code']}", backend=self._store.name, path=error["Key"])
-
-    # Google Cloud Storage
-
-    async def _gcs(self) -> AsyncGenerator[list[_Entry], None]:
-        iterator = await run_sync(
-            lambda: self._raw.list_blobs(self._bucket, versions=True, page_size=PAGE, fields=None).pages
-        )
-        while (page := await run_sync(lambda: next(iterator, None))) is not None:
-            entries = [_Entry(blob.name, blob.size or 0, blob.time_deleted is None, blob.generation) for blob in page]
-            if entries:
-                yield entries
-
-    async def _gcs_remove(self, entries: Sequence[_Entry]) -> None:
-        bucket = self._raw.bucket(self._bucket)
-        await _each(entries, lambda entry: run_sync(lambda: bucket.delete_blob(entry.path, generation=entry.id)))
-
-    # Azure Blob Storage
-
-    async def _azure(self) -> AsyncGenerator[list[_Entry], None]:
-        container = self._raw.get_container_client(self._bucket)
-        found: list[_Entry] = []
-        async for blob in container.list_blobs(include=["snapshots", "versions"]):
-            if blob.snapshot:
-                continue  # goes with its blob
-            current = blob.version_id is None or bool(blob.is_current_version)
-            found.append(_Entry(blob.name, blob.size or 0, current, None if current else blob.version_id))
-            if len(found) == PAGE:
-                yield found
-                found = []
-        if found:
-            yield found
-
-    async def _azure_remove(self, entries: Sequence[_Entry]) -> None:
-        container = self._raw.get_container_client(self._bucket)
-        # a blob before its versions: deleting it makes one more, which the next listing shows
-        await _each([entry for entry in entries if entry.current], lambda entry: _gone(container, entry.path))
-        versions = [entry for entry in entries if not entry.current]
-        await _each(versions, lambda entry: container.delete_blob(entry.path, version_id=entry.id))
-
-    @property
-    def _raw(self) -> Any:
-        return self._store.raw
-
-    @property
-    def _bucket(self) -> str:
-        settings = self._store.backend.settings
-        return str(getattr(settings, "bucket", None) or settings.container)
-
-
-async def _gone(container: Any, path: str) -> None:
-    await container.delete_blob(path, delete_snapshots="include")
-
-
-async def _each(entries: Sequence[_Entry], remove: Callable[[_Entry], Any]) -> None:
-    """Call *remove* for each, several at once; the first failure is raised, without the group around it."""
-    failures: list[Exception] = []
-    slots = anyio.Semaphore(AT_ONCE)
-
-    async def one(entry: _Entry) -> None:
-        async with slots:
-            try:
-                await remove(entry)
-            except Exception as exc:  # noqa: BLE001 - raised below
-                failures.append(exc)
-                tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for entry in entries:
-            tasks.start_soon(one, entry)
-    if failures:
-        raise failures[0]

@@ -30,21 +30,22 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
 from runtime import checksums
-from runtime.driver import MIB, ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
+from runtime.driver import MIB, ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader, StoredVersion
 from runtime.drivers import _azure_batch as batch
-from runtime.drivers import _azure_settings
+from runtime.drivers import _azure_settings, _azure_versions
 from runtime.drivers import _azure_wire as wire
 from runtime.drivers._azure_copy import copy_blob
 from runtime.drivers._azure_credentials import SasToken, Token, credential_of
 from runtime.drivers._azure_errors import detail_of, kind_of, read_error
 from runtime.drivers._azure_presign import Presigner
+from runtime.drivers._each import each_removed
 from runtime.drivers._http import HttpClient, Reply, Request, ServiceError
 from runtime.drivers._wire_reading import WireReader
 from runtime.errors import AlreadyExistsError, ConfigError, InvalidPathError, PreconditionFailedError
 from runtime.models import UploadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from datetime import timedelta
 
     from runtime.config import NamedStorageConfig, StorageAzureConfig
@@ -253,6 +254,13 @@ class AzureDriver(Driver):
         reply = await self._http.read(request, {202})
         return batch.refusals_of(reply.headers.get("content-type", ""), reply.body, len(paths))
 
+    def versions(self) -> AsyncGenerator[Sequence[StoredVersion], None]:
+        return _azure_versions.pages(self.raw.get_container_client(self._settings.container))
+
+    async def remove_versions(self, versions: Sequence[StoredVersion]) -> Sequence[DeleteFailure]:
+        container = self.raw.get_container_client(self._settings.container)
+        return await each_removed(versions, lambda each: _azure_versions.remove(container, each), _path)
+
     async def copy(
         self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
     ) -> FileInfo:
@@ -306,6 +314,10 @@ class AzureDriver(Driver):
 
     def error_detail(self, error: Exception) -> str | None:
         return detail_of(error)
+
+
+def _path(version: StoredVersion) -> str:
+    return version.path
 
 
 def _conditional(error: ServiceError, options: UploadOptions) -> ServiceError:

@@ -30,9 +30,10 @@ from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 
 from runtime.checksums import own_algorithm
-from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
-from runtime.drivers import _gcs_settings
+from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader, StoredVersion
+from runtime.drivers import _gcs_settings, _gcs_versions
 from runtime.drivers import _gcs_wire as wire
+from runtime.drivers._each import each_removed
 from runtime.drivers._gcs_credentials import GoogleAuth
 from runtime.drivers._gcs_errors import detail_of, kind_of, read_error
 from runtime.drivers._gcs_presign import Presigner
@@ -43,7 +44,7 @@ from runtime.errors import AlreadyExistsError, ConfigError, PreconditionFailedEr
 from runtime.models import UploadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
     from datetime import timedelta
 
     from runtime.config import NamedStorageConfig, StorageGCSConfig
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from runtime.models import FileInfo, ObjectPage, PresignedRequest
 
 _ENDPOINT: Final = "https://storage.googleapis.com"
-_DELETES_AT_ONCE: Final = 32
 _RAW: Final = {"accept-encoding": "gzip"}  # else the service unpacks objects that say Content-Encoding: gzip
 
 
@@ -236,18 +236,14 @@ class GCSDriver(Driver):
         await self._http.read(Request("GET", f"{self._bucket_url}/o", {"maxResults": "1", "fields": "nextPageToken"}))
 
     async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
-        slots = asyncio.Semaphore(_DELETES_AT_ONCE)
+        return await each_removed(paths, self.delete, str)
 
-        async def delete(path: str) -> DeleteFailure | None:
-            async with slots:
-                try:
-                    await self.delete(path)
-                except Exception as exc:  # noqa: BLE001 - handed on: the portable type classifies it for this path
-                    return DeleteFailure(path, exc)
-            return None
+    def versions(self) -> AsyncGenerator[Sequence[StoredVersion], None]:
+        return _gcs_versions.pages(self.raw, self._settings.bucket)
 
-        results = await asyncio.gather(*map(delete, paths))
-        return [failure for failure in results if failure is not None]
+    async def remove_versions(self, versions: Sequence[StoredVersion]) -> Sequence[DeleteFailure]:
+        bucket = self._settings.bucket
+        return await each_removed(versions, lambda each: _gcs_versions.remove(self.raw, bucket, each), _path)
 
     async def copy(
         self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
@@ -311,6 +307,10 @@ class GCSDriver(Driver):
 
     def error_detail(self, error: Exception) -> str | None:
         return detail_of(error)
+
+
+def _path(version: StoredVersion) -> str:
+    return version.path
 
 
 def _quoted(name: str, safe: str = "~") -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from runtime.driver import MIB
+from runtime.driver import MIB, Driver
 from runtime.drivers import _s3_settings
 from runtime.drivers.s3 import S3Driver
 from runtime.live import LiveEncryption, LiveSettings, Unseen
@@ -44,6 +44,8 @@ class R2Driver(S3Driver):
 
     def _configured_encryption(self) -> EncryptionConfig | None:
         return None
+
+    versions, remove_versions = Driver.versions, Driver.remove_versions  # R2 keeps none
 
     async def live_settings(self) -> LiveSettings:
         live = _s3_settings.settings_of(

@@ -12,14 +12,13 @@ Source:
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime import checksums
-from runtime.driver import MIB, Capabilities, DeleteFailure, Driver
+from runtime.driver import MIB, Capabilities, DeleteFailure, Driver, StoredVersion
 from runtime.drivers import (
     _s3_batch,
     _s3_checksum,
@@ -29,7 +28,9 @@ from runtime.drivers import (
     _s3_listing,
     _s3_settings,
     _s3_uploads,
+    _s3_versions,
 )
+from runtime.drivers._each import each_removed
 from runtime.drivers._s3_address import Address, encode
 from runtime.drivers._s3_credentials import CredentialSource
 from runtime.drivers._s3_errors import ServiceError, behind_the_end
@@ -43,7 +44,7 @@ from runtime.errors import AlreadyExistsError, PreconditionFailedError
 from runtime.models import FileInfo, ObjectPage, PresignedRequest, UploadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from datetime import timedelta
 
     from runtime.config import EncryptionConfig, NamedStorageConfig, StorageR2Config, StorageS3Config
@@ -57,7 +58,6 @@ for _package in ("aioboto3", "lxml"):  # imported late, as few calls need them; 
         raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 
 _ENDLESS: Final = 1 << 62
-_SINGLE_DELETES: Final = 16
 _NO_BATCH: Final = frozenset({"NotImplemented", "MethodNotAllowed"})
 
 
@@ -211,20 +211,14 @@ class S3Driver(Driver):
                     raise
                 self._batches, together = False, []
         known = set(together)
-        return [*failures, *await self._delete_singly([path for path in paths if path not in known])]
+        singly = [path for path in paths if path not in known]
+        return [*failures, *await each_removed(singly, self.delete, str)]
 
-    async def _delete_singly(self, paths: Sequence[str]) -> list[DeleteFailure]:
-        limit, failures = asyncio.Semaphore(_SINGLE_DELETES), []
+    def versions(self) -> AsyncGenerator[Sequence[StoredVersion], None]:
+        return _s3_versions.pages(self._raw, self._settings.bucket)
 
-        async def delete(path: str) -> None:
-            async with limit:
-                try:
-                    await self.delete(path)
-                except Exception as exc:  # noqa: BLE001 - handed on: the portable type classifies it for this path
-                    failures.append(DeleteFailure(path, exc))
-
-        await asyncio.gather(*map(delete, paths))
-        return failures
+    async def remove_versions(self, versions: Sequence[StoredVersion]) -> Sequence[DeleteFailure]:
+        return await _s3_versions.remove(self._raw, self._settings.bucket, versions)
 
     async def copy(
         self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
