@@ -55,6 +55,7 @@ class Spec(BackendSpec):
     encryptions = {"dev": "AES256", "standard": "AES256", "regulated": "azure:cmk"}  # noqa: RUF012 - a ClassVar
     most_cors_rules = 5
     retains = "new"
+    example = {"location": "westeurope"}  # noqa: RUF012 - a ClassVar above
     can_log = True
     identities = identity_azure.KINDS
 

@@ -220,6 +220,12 @@ class BackendSpec(Model):
     retains: ClassVar[Literal["", "new", "instead of versions", "open"]] = ""
     """How the service keeps ``retention``: in a new bucket only, in place of versions, revocably; empty: not at all."""
 
+    expiry_deletes: ClassVar[bool] = True
+    """Whether an expired object is gone; otherwise it is hidden, and what ``retention`` keeps is its version."""
+
+    example: ClassVar[Mapping[str, Any]] = {}
+    """The least that a backend has to say beside its driver, for the guide's table of defaults."""
+
     can_log: ClassVar[bool] = False
     """Whether the service logs accesses; then `log_place` and the module's ``provision_logs`` say where to."""
 

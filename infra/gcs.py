@@ -55,6 +55,7 @@ class Spec(BackendSpec):
         rescues=(keys.days(1), keys.days(120)),
     )
     retains = "instead of versions"
+    example = {"location": "EU", "project": "example"}  # noqa: RUF012 - a ClassVar above
     can_log = True
     identities = identity_gcp.KINDS
 

@@ -20,7 +20,7 @@ from infra.stack import Stack
 from runtime.durations import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from infra.spec import StorageSpec
 
@@ -28,14 +28,6 @@ PROFILES: Final = ("dev", "standard", "regulated")
 
 MARKS: Final = ("<!-- profiles -->", "<!-- end of profiles -->")
 """Between them is the generated part of the guide."""
-
-_MINIMAL: Final[Mapping[str, Mapping[str, Any]]] = {
-    "s3": {"region": "eu-west-1"},
-    "gcs": {"location": "EU", "project": "example"},
-    "azure": {"location": "westeurope"},
-    "r2": {},
-}
-"""The least that a backend of each cloud has to say."""
 
 _NETWORKS: Final = ("public", "ips", "private")
 _SKUS: Final = ("Standard_LRS", "Standard_GRS", "Standard_ZRS", "Standard_GZRS")
@@ -175,7 +167,7 @@ def table() -> str:
 def _defaults() -> Iterator[str]:
     for key in KEYS:
         shown: dict[tuple[str, ...], list[str]] = {}
-        for driver in _MINIMAL:
+        for driver in _clouds():
             values = tuple(_shown(key, driver, profile) for profile in PROFILES)
             if len(set(values)) > 1:
                 shown.setdefault(values, []).append(driver)
@@ -191,11 +183,18 @@ def _shown(key: Key, driver: str, profile: str) -> str:
     return "-" if found is None else _text(found)
 
 
+def _clouds() -> list[str]:
+    """The drivers that something is provisioned for."""
+    from infra.spec import drivers, module_of  # noqa: PLC0415 - the spec itself knows of the verdict
+
+    return [driver for driver in drivers() if module_of(driver).Spec.provider]
+
+
 def _minimal(driver: str) -> BackendSpec:
-    from infra.spec import module_of  # noqa: PLC0415 - the spec itself knows of the verdict
+    from infra.spec import module_of  # noqa: PLC0415 - as above
 
     model: type[BackendSpec] = module_of(driver).Spec
-    return model.model_validate({"name": "example", "driver": driver, **_MINIMAL[driver]})
+    return model.model_validate({"name": "example", "driver": driver, **model.example})
 
 
 def _context(profile: str) -> Context:

@@ -49,8 +49,8 @@ def _versioning(backend: BackendSpec) -> Iterator[Problem]:
 
 
 def _expiry(backend: BackendSpec, keep: timedelta) -> Iterator[Problem]:
-    if backend.driver == "s3":
-        return  # there a rule hides the object, and its version is kept
+    if not backend.expiry_deletes:
+        return
     for index, rule in enumerate(backend.lifecycle.rules if backend.lifecycle else ()):
         if rule.expire_after < keep:
             message = f"found {rule.expire_after.days}d, and retention keeps objects for {keep.days}d"

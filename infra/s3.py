@@ -68,6 +68,8 @@ class Spec(BackendSpec):
         rescues=(keys.days(7), keys.days(30)),
     )
     retains = "new"
+    example = {"region": "eu-west-1"}  # noqa: RUF012 - a ClassVar above
+    expiry_deletes = False
     can_log = True
     identities = identity_aws.KINDS
 

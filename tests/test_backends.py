@@ -17,7 +17,7 @@ FILES = [
     "tests/drivers/test_{}.py",
     "tests/infra/test_{}.py",
 ]
-OWN_MODULES = ["runtime/drivers/{}.py", "runtime/drivers/_{}_*.py", "infra/{}.py"]
+OWN_MODULES = ["runtime/drivers/{}.py", "runtime/drivers/_{}_*.py", "infra/{}.py", "infra/*/{}.py"]
 # The places that may name a driver beside its own modules:
 SHARED = {
     "runtime/config.py",  # the model of the contract, and the default driver
@@ -65,7 +65,7 @@ def _allowed(driver: str) -> set[str]:
     # a server of the catalogue and a provider's stand-in are found by name, and say themselves what they play
     services = {"runtime/testing/servers", "infra/engine/providers"}
     if driver == "s3":  # also the name of a service of boto3 and of a Pulumi module, where it is no driver
-        services |= {"infra/engine", "infra/aws", "runtime/testing", "runtime/drivers/r2"}
+        services |= {"infra/adoption", "infra/engine", "infra/aws", "runtime/testing", "runtime/drivers/r2"}
     return {
         str(path.relative_to(ROOT))
         for part in ("infra", "runtime")
