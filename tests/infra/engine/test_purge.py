@@ -182,7 +182,8 @@ def test_outside_dev_buckets_and_keys_are_protected_and_stay_even_when_they_are_
     project.write("standard")
     project("up", "--yes")
     resources = StateFile(project.stack).contents.resources.values()
-    names = {"media-bucket", "papers-bucket", "scratch-bucket", "papers-key", "scratch-key"}
+    buckets = {"media-bucket", "papers-bucket", "scratch-bucket", "logs.aws.us-east-1-bucket"}
+    names = {*buckets, "papers-key", "scratch-key"}
     assert {entry.name for entry in resources if entry.protect} >= names
     assert {entry.name for entry in resources if entry.retain} >= names
     assert "is protected and would be deleted" in project("destroy", "--yes", code=2)
