@@ -15,7 +15,7 @@ from runtime.drivers.memory import MemoryDriver
 from runtime.fallback import FallbackDriver
 from runtime.placeholder import is_placeholder
 from runtime.store import BlobStore
-from runtime.testing.conformance import BlobStoreConformance, excused
+from runtime.testing.conformance import BlobStoreConformance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -77,10 +77,7 @@ def memory_backend() -> NamedStorageConfig:
 
 
 class TestMemoryOverMemory(BlobStoreConformance):
-    test_transfers_take_no_more_memory_than_their_parts = excused(
-        "test_transfers_take_no_more_memory_than_their_parts",
-        reason="memory is where this driver keeps its objects",
-    )
+    keeps_objects_in_this_process = True
 
     @pytest.fixture
     async def store(self) -> AsyncIterator[BlobStore]:
@@ -102,10 +99,7 @@ class TestLocalOverMemory(BlobStoreConformance):
 
 
 class TestEverythingIsOld(BlobStoreConformance):
-    test_transfers_take_no_more_memory_than_their_parts = excused(
-        "test_transfers_take_no_more_memory_than_their_parts",
-        reason="memory is where this driver keeps its objects",
-    )
+    keeps_objects_in_this_process = True
 
     @pytest.fixture
     async def store(self) -> AsyncIterator[BlobStore]:

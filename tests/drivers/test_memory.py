@@ -7,17 +7,14 @@ import pytest
 from runtime.config import NamedStorageConfig, StorageMemoryConfig
 from runtime.drivers.memory import driver_class
 from runtime.store import BlobStore
-from runtime.testing.conformance import BlobStoreConformance, excused
+from runtime.testing.conformance import BlobStoreConformance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
 class TestMemory(BlobStoreConformance):
-    test_transfers_take_no_more_memory_than_their_parts = excused(
-        "test_transfers_take_no_more_memory_than_their_parts",
-        reason="memory is where this driver keeps its objects",
-    )
+    keeps_objects_in_this_process = True
 
     @pytest.fixture
     async def store(self) -> AsyncIterator[BlobStore]:

@@ -106,6 +106,7 @@ class BlobStoreConformance(
             demand that it does, so that the excuse can not outlive its reason.
         signature_reason: Which server, and how that is known; required with the above.
         creates_missing_bucket: Set to True where an upload makes a missing bucket.
+        keeps_objects_in_this_process: Set to True where objects are in the memory of this process.
         storage_class: A storage class to upload with, where ``capabilities.storage_class``.
     """
 

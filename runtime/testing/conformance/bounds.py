@@ -74,6 +74,8 @@ class Bounds(Suite):
         other = await through(store, concurrency=concurrency)
         total, piece = 40 * MIB + 2 * concurrency * part_size(other), payload(64 * 1024)
         bound = part_size(other) * concurrency + SLACK
+        if self.keeps_objects_in_this_process:
+            bound += 2 * total  # its parts, and what is made of them
         (tmp_path / "up").write_bytes(payload(total))
 
         async def source() -> AsyncIterator[bytes]:

@@ -25,6 +25,7 @@ class Suite:
         server_verifies_signatures: Whether the server checks presigned URLs.
         signature_reason: Why it does not, when it does not.
         creates_missing_bucket: Whether an upload makes a bucket that is missing.
+        keeps_objects_in_this_process: Whether the memory of this process is where objects are.
         storage_class: A storage class that the service knows; used where ``capabilities.storage_class``.
     """
 
@@ -33,6 +34,7 @@ class Suite:
     server_verifies_signatures: ClassVar[bool] = True
     signature_reason: ClassVar[str] = ""
     creates_missing_bucket: ClassVar[bool] = False
+    keeps_objects_in_this_process: ClassVar[bool] = False
     storage_class: ClassVar[str] = "STANDARD"
 
     @pytest.fixture(scope="session")

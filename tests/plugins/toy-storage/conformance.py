@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 class TestToy(BlobStoreConformance):
+    keeps_objects_in_this_process = True
+
     @pytest.fixture
     async def store(self) -> AsyncIterator[runtime.BlobStore]:
         toys = import_module("toy_storage.driver")  # only here the test touches the plug-in itself
