@@ -1,8 +1,8 @@
 """Threads for work on files that takes microseconds as a rule: as few as get on, and one wake-up for many answers.
 
 A pool of forty threads spends more on waking them, and on their fight for the interpreter, than on a look at a file
-that is in the system's cache. Here one thread does what comes. More join it when something took long (a disk that has
-to turn, an fsync, a file of others that is hashed) and others wait, and leave when there is nothing to do.
+that is in the system's cache. Here one thread does what comes. More join it when something waited long (for a disk,
+an fsync) and others wait, and leave when there is nothing to do, or when they only wait for each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
@@ -31,7 +31,13 @@ MOST: Final = 32
 
 LOOK_SECONDS: Final = 0.0003
 WRITE_SECONDS: Final = 0.001
-"""What takes longer lets another thread join."""
+"""What waits longer lets another thread join."""
+
+ENOUGH: Final = 2.0
+"""Threads wait for the interpreter too, as long as all of them compute: this many times that lets one more join."""
+
+CROWDED: Final = 4
+"""Works in a row without more than that wait, after which a thread that joined leaves."""
 
 STUCK_SECONDS: Final = 0.01
 """When none ended for so long, another thread joins, too."""
@@ -92,7 +98,8 @@ class _Shared:
         self.jobs.put(None)
 
     def _work(self, patience: float | None) -> None:
-        while True:
+        crowded = 0
+        while crowded < CROWDED:
             try:
                 job = self.jobs.get(timeout=patience)
             except Empty:
@@ -100,15 +107,18 @@ class _Shared:
             if job is None:
                 self.jobs.put(None)  # for the others
                 break
-            begin = perf_counter()
+            begin, computed = perf_counter(), thread_time()
             work, stop, future, drop, end = job
             del job
             result, error = _outcome(work, stop)
             del work  # before the caller may go on: it holds what was written
             self._answer((future, drop, end, result, error))
             del future, drop, end, result, error
-            if perf_counter() - begin > self._long_seconds and not self.jobs.empty():
+            computed = thread_time() - computed
+            waited, share = perf_counter() - begin - computed, computed * self.threads
+            if waited > max(self._long_seconds, ENOUGH * share) and not self.jobs.empty():
                 self.join()
+            crowded = crowded + 1 if patience is not None and waited < share else 0
         with self._lock:
             self.threads -= 1
 
