@@ -70,7 +70,6 @@ STREAMING: Final = {
     ),
     "memory of part_size x concurrency and 16 MiB": (
         "test_transfers_take_no_more_memory_than_their_parts",
-        "tests/drivers/test_gcs.py::test_transfers_take_no_more_memory_than_their_parts",
         "test_reading_ahead_of_the_service_is_bounded",
         "test_stream_reads_only_a_little_ahead_of_its_consumer",
     ),

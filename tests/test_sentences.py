@@ -34,8 +34,6 @@ EXCUSED = {
         "test_two_uploads_in_parts_to_one_path_do_not_disturb_each_other",
         "test_paths_are_in_the_order_of_their_utf_8_bytes",
     },
-    "gcs": {"test_transfers_take_no_more_memory_than_their_parts"},  # a test of the same name is beside the suite
-    "memory": {"test_transfers_take_no_more_memory_than_their_parts"},
     "r2": {"test_strange_names_of_others_are_listed_as_they_are_and_can_be_used"},
 }
 """What no server here can show; the reason is with the excuse in the driver's own test."""
