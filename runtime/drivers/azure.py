@@ -23,6 +23,7 @@ from __future__ import annotations
 import secrets
 from base64 import b64encode
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -259,7 +260,7 @@ class AzureDriver(Driver):
 
     async def remove_versions(self, versions: Sequence[StoredVersion]) -> Sequence[DeleteFailure]:
         container = self.raw.get_container_client(self._settings.container)
-        return await each_removed(versions, lambda each: _azure_versions.remove(container, each), _path)
+        return await each_removed(versions, lambda each: _azure_versions.remove(container, each), attrgetter("path"))
 
     async def copy(
         self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
@@ -314,10 +315,6 @@ class AzureDriver(Driver):
 
     def error_detail(self, error: Exception) -> str | None:
         return detail_of(error)
-
-
-def _path(version: StoredVersion) -> str:
-    return version.path
 
 
 def _conditional(error: ServiceError, options: UploadOptions) -> ServiceError:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -243,7 +244,9 @@ class GCSDriver(Driver):
 
     async def remove_versions(self, versions: Sequence[StoredVersion]) -> Sequence[DeleteFailure]:
         bucket = self._settings.bucket
-        return await each_removed(versions, lambda each: _gcs_versions.remove(self.raw, bucket, each), _path)
+        return await each_removed(
+            versions, lambda each: _gcs_versions.remove(self.raw, bucket, each), attrgetter("path")
+        )
 
     async def copy(
         self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
@@ -307,10 +310,6 @@ class GCSDriver(Driver):
 
     def error_detail(self, error: Exception) -> str | None:
         return detail_of(error)
-
-
-def _path(version: StoredVersion) -> str:
-    return version.path
 
 
 def _quoted(name: str, safe: str = "~") -> str:
