@@ -52,18 +52,22 @@ _Answer: TypeAlias = "tuple[asyncio.Future[Any], Callable[[Any], object], _End, 
 class _End:
     """Tells one who was cancelled that the work has come to its end. Only touched in the thread of the loop."""
 
-    __slots__ = ("told",)
+    __slots__ = ("come", "told")
 
     def __init__(self) -> None:
+        self.come = False
         self.told: asyncio.Future[None] | None = None
 
     def tell(self) -> None:
         """The work has ended."""
+        self.come = True
         if self.told is not None:
             self.told.set_result(None)
 
     async def wait(self) -> None:
         """Wait for it, however often one is cancelled meanwhile."""
+        if self.come:  # in the same turn of the loop as the cancellation, before the cancelled task had its own
+            return
         self.told = asyncio.get_running_loop().create_future()
         with anyio.CancelScope(shield=True):
             while not self.told.done():

@@ -125,6 +125,23 @@ async def test_what_nobody_waits_for_any_more_is_dropped(lane: Lane) -> None:
     assert dropped == ["opened"]
 
 
+async def test_a_write_that_ends_in_the_turn_of_its_cancellation_is_waited_for_no_more(lane: Lane) -> None:
+    begun = threading.Event()
+    release = threading.Event()
+
+    def write(_: Stop) -> None:
+        begun.set()
+        release.wait(20)
+
+    writing = asyncio.ensure_future(lane.write(write))
+    await asyncio.to_thread(begun.wait, 20)
+    release.set()
+    time.sleep(0.2)  # noqa: ASYNC251 - the answer arrives while the loop has no turn
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asyncio.shield(writing), 5)
+
+
 async def test_a_read_that_is_cancelled_leaves_no_file_open(tmp_path: Path) -> None:
     backend = NamedStorageConfig(name="files", driver="local", local=StorageLocalConfig(root_dir=str(tmp_path)))
     async with BlobStore(backend, driver_class(backend)) as store:
