@@ -8,9 +8,10 @@ turning any kind of input into parts, limits, error messages and hooks. So a dri
 * raises whatever its SDK raises, and classifies it in `Driver.error_type`;
 * is constructed with the whole `NamedStorageConfig` and reads every field of its own model (a test checks);
 * declares in `capabilities` what it can do; the portable type refuses the rest before any I/O;
-* lives in ``runtime/drivers/<name>.py``, a module that ends with ``driver_class = <Name>Driver``. The file's
-  name is the registration. A driver of another distribution registers the same class under the
-  entry-point group ``lexigram.storage.backends``.
+* lives in ``runtime/drivers/<name>.py``, or in a package ``runtime/drivers/<name>/`` when it has parts; either has
+  ``driver_class = <Name>Driver``. The name is the registration; names that begin with ``_`` are what drivers share.
+  A driver of another distribution registers the same class under the entry-point group
+  ``lexigram.storage.backends``.
 
 Prove it with `runtime.testing.conformance.BlobStoreConformance`.
 """

@@ -12,12 +12,11 @@ from runtime.config import DRIVERS
 
 ROOT = Path(__file__).parents[1]
 FILES = [
-    "runtime/drivers/{}.py",
     "infra/{}.py",
     "tests/drivers/test_{}.py",
     "tests/infra/test_{}.py",
 ]
-OWN_MODULES = ["runtime/drivers/{}.py", "runtime/drivers/_{}_*.py", "infra/{}.py", "infra/*/{}.py"]
+OWN_MODULES = ["runtime/drivers/{}.py", "runtime/drivers/{}/*.py", "infra/{}.py", "infra/*/{}.py"]
 # The places that may name a driver beside its own modules:
 SHARED = {
     "runtime/config.py",  # the model of the contract, and the default driver
@@ -30,6 +29,13 @@ SHARED = {
 @pytest.mark.parametrize("file", FILES)
 def test_every_backend_has_its_files(driver: str, file: str) -> None:
     assert (ROOT / file.format(driver)).is_file(), f"the backend {driver!r} lacks {file.format(driver)}"
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_every_backend_has_its_driver(driver: str) -> None:
+    places = [f"runtime/drivers/{driver}.py", f"runtime/drivers/{driver}/__init__.py"]
+    found = [place for place in places if (ROOT / place).is_file()]
+    assert len(found) == 1, f"the backend {driver!r} needs one of {places}, found {found}"
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

@@ -37,7 +37,7 @@ from infra.stack import Stack
 from runtime.cli.app import build_app
 from runtime.config import fingerprint
 from runtime.drift import Drift
-from runtime.drivers import _s3_policy
+from runtime.drivers.s3.policy import allows_anybody, demands_tls, presign_max_age, statements, verbs
 
 if TYPE_CHECKING:
     from runtime.drift import Finding
@@ -674,11 +674,11 @@ def test_the_policy_that_the_program_writes_is_read_as_it_was_meant(count: int) 
         rules = BucketRules(
             tls_only=True, presign_max_age=timedelta(hours=1), grants=[(who, access)], public=count == 3
         )
-        written = _s3_policy.statements(json.loads(bucket_policy(bucket, rules) or "{}"))
-        assert _s3_policy.demands_tls(written, "b")
-        assert _s3_policy.presign_max_age(written, "b") == 3600
-        assert _s3_policy.verbs(written, "b", "role/app") == set(access) - {"presign"}
-        assert _s3_policy.allows_anybody(written, "b") is (count == 3)
+        written = statements(json.loads(bucket_policy(bucket, rules) or "{}"))
+        assert demands_tls(written, "b")
+        assert presign_max_age(written, "b") == 3600
+        assert verbs(written, "b", "role/app") == set(access) - {"presign"}
+        assert allows_anybody(written, "b") is (count == 3)
 
 
 def test_under_pulumi_the_output_is_read_and_a_bucket_is_mended_too(

@@ -22,7 +22,7 @@ def attributes_read_by(*files: Path) -> set[str]:
 def modules_of(driver: str) -> list[Path]:
     drivers = ROOT / "runtime/drivers"
     stems = [driver, *INHERITS.get(driver, [])]
-    return [file for stem in stems for file in [drivers / f"{stem}.py", *drivers.glob(f"_{stem}_*.py")]]
+    return [file for stem in stems for file in [*drivers.glob(f"{stem}.py"), *drivers.glob(f"{stem}/*.py")]]
 
 
 @pytest.mark.parametrize(("driver", "field"), FIELDS)

@@ -1,6 +1,6 @@
 """Requests of the drivers that speak a JSON or XML API of several hosts (azure, gcs): authorised, and repeated.
 
-They go over our own HTTP/1.1 client (`runtime.drivers._wire`); measured against the SDKs in `runtime/DESIGN.md`.
+They go over our own HTTP/1.1 client (`runtime.drivers._wire.client`); measured against the SDKs in `runtime/DESIGN.md`.
 A request is authorised anew for every attempt, so signatures and tokens are never stale. Bodies are buffers,
 so every request can be sent again; what is ambiguous (the connection broke after a *conditional* write was
 sent) is not retried, because the answer to the second try would be about the first one.
@@ -16,15 +16,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from runtime.drivers._wire import MOST_BODY, Wire
-from runtime.drivers._wire_errors import WireError
+from runtime.drivers._wire.client import MOST_BODY, Wire
+from runtime.drivers._wire.errors import WireError
 from runtime.errors import StorageError, StorageTimeoutError, StorageUnavailableError
 from runtime.versions import pause_before
 
 if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig
     from runtime.driver import Bytes
-    from runtime.drivers._wire_answer import Answer
+    from runtime.drivers._wire.answer import Answer
 
 ATTEMPTS: Final = 5
 RETRY_SECONDS: Final = 60.0

@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from runtime.driver import MIB, Driver
-from runtime.drivers import _s3_settings
 from runtime.drivers.s3 import S3Driver
+from runtime.drivers.s3.settings import ask, settings_of
 from runtime.live import LiveEncryption, LiveSettings, Unseen
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ class R2Driver(S3Driver):
     versions, remove_versions = Driver.versions, Driver.remove_versions  # R2 keeps none
 
     async def live_settings(self) -> LiveSettings:
-        live = _s3_settings.settings_of(
-            await _s3_settings.ask(self._requests, ("cors", "lifecycle")), self._settings.bucket
-        )
+        live = settings_of(await ask(self._requests, ("cors", "lifecycle")), self._settings.bucket)
         # R2's tokens have no actions: bucket settings are for Admin Read, which no application should need
         unseen = {name: replace(why, right=why.right and _ADMIN) for name, why in live.unseen.items()}
         return replace(

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from runtime.drivers._local_work import STALE_SECONDS
+from runtime.drivers.local.work import STALE_SECONDS
 from runtime.errors import NotFoundError
 from runtime.registry import DriverRegistry
 from runtime.testing.fixtures import RAM_DISK

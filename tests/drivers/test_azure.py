@@ -13,10 +13,10 @@ from azure.storage.blob import ContainerSasPermissions, ContentSettings, generat
 
 from runtime.config import NamedStorageConfig
 from runtime.driver import ByteRange
-from runtime.drivers._azure_credentials import AccountKey
-from runtime.drivers._azure_errors import detail_of, kind_of
 from runtime.drivers._http import Request, ServiceError
 from runtime.drivers.azure import AzureDriver
+from runtime.drivers.azure.credentials import AccountKey
+from runtime.drivers.azure.errors import detail_of, kind_of
 from runtime.errors import (
     AlreadyExistsError,
     ChecksumMismatchError,

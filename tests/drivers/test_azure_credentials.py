@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from runtime.config import NamedStorageConfig
-from runtime.drivers._azure_credentials import Token
 from runtime.drivers.azure import AzureDriver
+from runtime.drivers.azure.credentials import Token
 from runtime.errors import UnauthenticatedError
 from runtime.store import BlobStore
 from runtime.testing.conformance.support import payload

@@ -14,10 +14,10 @@ import pytest
 
 from runtime.config import NamedStorageConfig
 from runtime.driver import MIB
-from runtime.drivers._gcs_errors import detail_of, kind_of
-from runtime.drivers._gcs_wire import info_of_headers, resource_of
 from runtime.drivers._http import Request, ServiceError
 from runtime.drivers.gcs import GCSDriver
+from runtime.drivers.gcs.errors import detail_of, kind_of
+from runtime.drivers.gcs.wire import info_of_headers, resource_of
 from runtime.errors import (
     ConfigError,
     NotFoundError,

@@ -20,8 +20,8 @@ from runtime.drivers import _http
 from runtime.drivers._dates import http_date
 from runtime.drivers._http import HttpClient, Request, ServiceError, transport_kind
 from runtime.drivers._tokens import TokenCache
-from runtime.drivers._wire_errors import SilentError, WireError
-from runtime.drivers._wire_reading import WireReader
+from runtime.drivers._wire.errors import SilentError, WireError
+from runtime.drivers._wire.reading import WireReader
 from runtime.errors import StorageTimeoutError, StorageUnavailableError
 from runtime.models import FileInfo
 from runtime.store import BlobStore
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request as Received
 
-    from runtime.drivers._wire_answer import Answer
+    from runtime.drivers._wire.answer import Answer
     from runtime.testing.fixtures import ServerFactory
 
 MIB = 1024 * 1024

@@ -12,9 +12,9 @@ import pytest
 
 import runtime
 from runtime.config import CorsRule, LifecycleConfig, LifecycleRule
-from runtime.drivers import _gcs_settings
-from runtime.drivers._gcs_errors import read_error
 from runtime.drivers._http import HttpClient, Request
+from runtime.drivers.gcs.errors import read_error
+from runtime.drivers.gcs.settings import live_settings
 from runtime.live import LiveEncryption, LiveSettings, Unseen
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def google(answers: dict[str, tuple[int, Any]], *, emulator: bool = False)
     with serving(answers) as url:
         http = HttpClient(nobody, read_error)
         try:
-            return await _gcs_settings.live_settings(http, f"{url}/b", KEY, emulator=emulator)
+            return await live_settings(http, f"{url}/b", KEY, emulator=emulator)
         finally:
             await http.close()
 

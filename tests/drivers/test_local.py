@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers import _local_listing
-from runtime.drivers._local_stage import Staged
-from runtime.drivers.local import LocalDriver, driver_class
+from runtime.drivers.local import LocalDriver, driver_class, listing
+from runtime.drivers.local.stage import Staged
 from runtime.errors import (
     NotFoundError,
     PermissionDeniedError,
@@ -173,13 +172,13 @@ async def test_listing_enters_only_folders_that_can_match(store: BlobStore, monk
     for path in ("a/1", "ab/1", "ab/x/1", "abc/1", "b/1", "b/c/d"):
         await store.upload(path, b"x")
     entered: list[str] = []
-    entries = _local_listing.Walk._entries
+    entries = listing.Walk._entries
 
-    def spy(walk: _local_listing.Walk, parts: tuple[str, ...]) -> object:
+    def spy(walk: listing.Walk, parts: tuple[str, ...]) -> object:
         entered.append("/".join(parts))
         return entries(walk, parts)
 
-    monkeypatch.setattr(_local_listing.Walk, "_entries", spy)
+    monkeypatch.setattr(listing.Walk, "_entries", spy)
     assert await paths_of(store, "ab/x") == ["ab/x/1"]
     assert entered == ["", "ab", "ab/x"]
     entered.clear()

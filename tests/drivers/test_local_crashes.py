@@ -14,9 +14,9 @@ import anyio
 import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers._local_work import STALE_SECONDS, Work
-from runtime.drivers._local_writing import Bucket
 from runtime.drivers.local import driver_class
+from runtime.drivers.local.work import STALE_SECONDS, Work
+from runtime.drivers.local.writing import Bucket
 from runtime.errors import StorageError
 from runtime.models import UploadOptions
 from runtime.store import BlobStore

@@ -14,16 +14,15 @@ import anyio
 import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers import _local_lane
-from runtime.drivers._local_lane import Lane
 from runtime.drivers.local import driver_class
+from runtime.drivers.local.lane import Lane
 from runtime.store import BlobStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from runtime.drivers._local_stage import Stop
+    from runtime.drivers.local.stage import Stop
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ async def test_a_look_that_takes_long_holds_up_nobody(lane: Lane) -> None:
 async def test_threads_that_joined_leave(
     lane: Lane, others: set[threading.Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_local_lane, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("runtime.drivers.local.lane.IDLE_SECONDS", 0.05)
     await asyncio.gather(*(lane.look(lambda _: time.sleep(0.02)) for _ in range(40)))
     assert threads(others) > 1
     await until_threads(others, 1)

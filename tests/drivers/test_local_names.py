@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig, StorageMemoryConfig
-from runtime.drivers._local_names import MAX_NAME, RESERVED, Names, aside
-from runtime.drivers._local_work import Work
 from runtime.drivers.local import LocalDriver
+from runtime.drivers.local.names import MAX_NAME, RESERVED, Names, aside
+from runtime.drivers.local.work import Work
 from runtime.drivers.memory import MemoryDriver
 from runtime.models import FileInfo, ObjectPage
 from runtime.store import BlobStore

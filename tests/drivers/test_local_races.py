@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers._local_stage import Staged
 from runtime.drivers.local import driver_class
+from runtime.drivers.local.stage import Staged
 from runtime.models import UploadOptions
 from runtime.store import BlobStore
 from runtime.testing.conformance.support import digits, in_parallel, paths_of, payload

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers import _local_remembered
-from runtime.drivers._local_attributes import Version
-from runtime.drivers._local_remembered import Remembered
-from runtime.drivers._local_work import Work
 from runtime.drivers.local import driver_class
+from runtime.drivers.local.attributes import Version
+from runtime.drivers.local.remembered import Remembered
+from runtime.drivers.local.work import Work
 from runtime.store import BlobStore
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def test_times_in_whole_microseconds_are_not_trusted(tmp_path: Path) -> None:
 
 
 def test_only_so_many_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_local_remembered, "MOST", 3)
+    monkeypatch.setattr("runtime.drivers.local.remembered.MOST", 3)
     remembered = Remembered()
     found, version = facts(tmp_path / "a", 1_763_881_200_000_000_001)
     for name in ("a", "b", "a", "c", "d"):

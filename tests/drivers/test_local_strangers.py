@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers._local_files import Files
 from runtime.drivers.local import driver_class
+from runtime.drivers.local.files import Files
 from runtime.errors import (
     NotFoundError,
     PermissionDeniedError,

@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from runtime.config import NamedStorageConfig
-from runtime.drivers._s3_credentials import CredentialSource
-from runtime.drivers._s3_signing import Credentials
 from runtime.drivers.s3 import S3Driver
+from runtime.drivers.s3.credentials import CredentialSource
+from runtime.drivers.s3.signing import Credentials
 from runtime.errors import UnauthenticatedError
 from runtime.store import BlobStore
 

@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from runtime import errors
 from runtime.config import LimitsConfig, NamedStorageConfig, RetryConfig
-from runtime.drivers import _s3_errors, _s3_requests
-from runtime.drivers._s3_errors import CODES, STATUSES, ServiceError, from_answer, kind_of
 from runtime.drivers.s3 import S3Driver
+from runtime.drivers.s3.errors import CODES, STATUSES, ServiceError, classify, detail, from_answer, kind_of
+from runtime.drivers.s3.requests import _AGAIN
 from runtime.models import UploadOptions
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def backend(endpoint_url: str, **settings: Any) -> NamedStorageConfig:
 async def test_every_code_means_its_kind(code: str, kind: type[errors.StorageError]) -> None:
     refusal = answer(400, XML.format(code))
     assert from_answer(400, {}, XML.format(code).encode()).kind is kind
-    if kind in _s3_requests._AGAIN:
+    if kind in _AGAIN:
         return  # those are repeated; see below
     async with opened(refusal) as (driver, _):
         for call in (driver.put("a", b"", OPTIONS), driver.list_objects(""), driver.get("a"), driver.get("a//b")):
@@ -96,7 +96,7 @@ async def test_every_code_means_its_kind(code: str, kind: type[errors.StorageErr
 @pytest.mark.parametrize(("status", "kind"), STATUSES.items())
 async def test_every_status_without_a_code_means_its_kind(status: int, kind: type[errors.StorageError]) -> None:
     assert from_answer(status, {}, b"<html>a proxy</html>").kind is kind
-    if kind in _s3_requests._AGAIN:
+    if kind in _AGAIN:
         return
     location = ("Location: http://127.0.0.1:1/",) if status in {301, 307} else ()
     async with opened(answer(status, "", *location)) as (driver, _):
@@ -128,8 +128,8 @@ def test_unknown_refusals_have_no_special_kind_and_unknown_failures_are_unavaila
 def test_errors_of_the_sdk_client_are_classified_too(status: int, code: str, kind: type[errors.StorageError]) -> None:
     response: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
     error = ClientError(response, "GetObject")
-    assert _s3_errors.classify(error) is kind
-    assert _s3_errors.detail(error) == f"{status} {code}"
+    assert classify(error) is kind
+    assert detail(error) == f"{status} {code}"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_errors_of_the_sdk_client_are_classified_too(status: int, code: str, kin
     ],
 )
 def test_errors_of_the_layers_below_are_classified(error: Exception, kind: type[errors.StorageError] | None) -> None:
-    assert _s3_errors.classify(error) is kind
+    assert classify(error) is kind
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:

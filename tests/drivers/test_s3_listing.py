@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.drivers import _s3_listing
-from runtime.drivers._s3_errors import ServiceError
-from runtime.drivers._s3_listing import page_query, parse_page
+from runtime.drivers.s3 import listing
+from runtime.drivers.s3.errors import ServiceError
+from runtime.drivers.s3.listing import page_query, parse_page
 
 NS = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 OBJECT = (
@@ -149,7 +149,7 @@ def test_objects_in_any_form_are_read_and_keep_their_place(
     assert len(found.objects) == 2 * count + 1
     assert found.objects[count].path in {"a", "ab"}
     assert (found.prefixes, found.cursor) == (("Contents/",), "t")
-    monkeypatch.setattr(_s3_listing, "_usual", lambda _: None)
+    monkeypatch.setattr(listing, "_usual", lambda _: None)
     assert parse_page(body) == found
 
 
@@ -162,10 +162,10 @@ def test_a_page_in_another_encoding_is_read_as_what_it_says(declared: str) -> No
 @given(st.lists(st.text(min_size=1), min_size=1))
 def test_both_ways_of_reading_a_page_give_the_same(names: list[str]) -> None:
     body = page("".join(OBJECT.format(quote(name.encode("utf-8", "replace"), safe="/")) for name in names))
-    usual = _s3_listing._usual(body)
+    usual = listing._usual(body)
     assert usual is not None
     assert len(usual[0]) == len(names)
     found = parse_page(body)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_s3_listing, "_usual", lambda _: None)
+        patch.setattr(listing, "_usual", lambda _: None)
         assert parse_page(body) == found

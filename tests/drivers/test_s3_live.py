@@ -18,9 +18,9 @@ import pytest
 from botocore.config import Config
 
 from runtime.config import NamedStorageConfig
-from runtime.drivers._s3_errors import ServiceError
-from runtime.drivers._s3_signing import Credentials
 from runtime.drivers.s3 import S3Driver
+from runtime.drivers.s3.errors import ServiceError
+from runtime.drivers.s3.signing import Credentials
 from runtime.errors import ChecksumMismatchError, UnauthenticatedError
 from runtime.models import UploadOptions
 from runtime.store import BlobStore

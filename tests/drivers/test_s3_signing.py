@@ -10,9 +10,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
 from runtime.config import NamedStorageConfig
-from runtime.drivers._s3_address import Address
-from runtime.drivers._s3_signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, Credentials, Signer, encode_query
 from runtime.drivers.s3 import S3Driver
+from runtime.drivers.s3.address import Address
+from runtime.drivers.s3.signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, Credentials, Signer, encode_query
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 KEY, SECRET, TOKEN = "AKIA+ID/EXAMPLE", "s3cr3t/+key", "token/with+signs=="

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runtime.drivers import _wire, _wire_connection, _wire_watch
-from runtime.drivers._wire import Wire
-from runtime.drivers._wire_errors import (
+from runtime.drivers._wire.client import Wire
+from runtime.drivers._wire.connection import HELD, SCRATCH, SLICE
+from runtime.drivers._wire.errors import (
     BadAnswerError,
     DisconnectedError,
     NotConnectedError,
@@ -19,7 +19,8 @@ from runtime.drivers._wire_errors import (
     SilentError,
     WireError,
 )
-from runtime.drivers._wire_parser import MOST_HEAD, MOST_HEADERS
+from runtime.drivers._wire.parser import MOST_HEAD, MOST_HEADERS
+from runtime.drivers._wire.watch import Watch
 from runtime.testing.conformance.support import payload
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ class TestRequests:
             await begun.wait()
             await asyncio.sleep(0.05)
             (connection,) = wire._open
-            assert connection._transport.get_write_buffer_size() <= 2 * _wire_connection.SLICE
+            assert connection._transport.get_write_buffer_size() <= 2 * SLICE
             assert (await task).body == b"ok"
 
     async def test_an_answer_before_the_end_of_the_request_is_the_answer(self) -> None:
@@ -483,14 +484,14 @@ class TestKeptConnections:
             await wire.send("GET", "/", {})
             await wire.send("PUT", "/", {}, twice=False)
             assert server.connections == 1
-            monkeypatch.setattr(_wire, "FRESH_SECONDS", 0.0)
+            monkeypatch.setattr("runtime.drivers._wire.client.FRESH_SECONDS", 0.0)
             await asyncio.sleep(0.01)
             await wire.send("PUT", "/", {}, twice=False)
             assert server.connections == 2
 
     async def test_one_that_nobody_uses_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_wire_watch, "KEPT_SECONDS", 0.05)
-        monkeypatch.setattr(_wire_connection, "KEPT_SECONDS", 0.05)
+        monkeypatch.setattr("runtime.drivers._wire.watch.KEPT_SECONDS", 0.05)
+        monkeypatch.setattr("runtime.drivers._wire.connection.KEPT_SECONDS", 0.05)
         async with serving(says(OK)) as (wire, _):
             await wire.send("GET", "/", {})
             assert counts(wire) == (1, 1)
@@ -599,7 +600,7 @@ class TestPatience:
         call_at = loop.call_at
 
         def counting(when: float, *arguments: Any, **options: Any) -> Any:
-            if getattr(arguments[0], "__self__", None).__class__ is _wire_watch.Watch:
+            if getattr(arguments[0], "__self__", None).__class__ is Watch:
                 made.append(when)
             return call_at(when, *arguments, **options)
 
@@ -636,7 +637,7 @@ class TestReadingAhead:
             await asyncio.sleep(0.2)
             (connection,) = wire._open
             assert connection._body is not None
-            assert connection._body.held <= _wire_connection.SCRATCH
+            assert connection._body.held <= SCRATCH
             assert sent < 64 * MIB, "the kernel's buffers, and no more"
             answer.close()
 
@@ -674,7 +675,7 @@ class TestReadingAhead:
             await asyncio.sleep(0.2)
             (connection,) = wire._open
             assert connection._body is not None
-            assert connection._body.held <= _wire_connection.HELD + _wire_connection.SCRATCH
+            assert connection._body.held <= HELD + SCRATCH
             assert len(await answer.read()) == 64 * MIB - 1
 
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from runtime.drivers._wire import Wire
-from runtime.drivers._wire_errors import DisconnectedError, NotConnectedError, NotConnectedInTimeError
+from runtime.drivers._wire.client import Wire
+from runtime.drivers._wire.errors import DisconnectedError, NotConnectedError, NotConnectedInTimeError
 from runtime.testing.conformance.support import payload
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.config import CorsRule, LifecycleConfig, LifecycleRule, NamedStorageConfig
 from runtime.drift import Drift, compare, failing
-from runtime.drivers import _s3_policy as policy
+from runtime.drivers.s3 import policy
 from runtime.live import LiveEncryption, LiveSettings, Unseen
 
 A, B = "https://a.example.com", "https://b.example.com"

@@ -1,0 +1,1 @@
+"""The HTTP/1.1 client of the drivers; `client` is what they use, the other modules are its parts."""
