@@ -180,14 +180,22 @@ async def test_a_write_that_is_cancelled_has_ended_when_its_caller_is_told(lane:
 
 
 async def test_a_write_in_a_scope_that_is_cancelled_ends_first(lane: Lane) -> None:
+    begun = threading.Event()
     ended: list[bool] = []
 
     def write(_: Stop) -> None:
+        begun.set()
         time.sleep(0.05)
         ended.append(True)
 
-    with anyio.move_on_after(0.01) as scope:
+    async def cancel() -> None:
+        await asyncio.to_thread(begun.wait)
+        scope.cancel()
+
+    with anyio.CancelScope() as scope:
+        cancelling = asyncio.ensure_future(cancel())
         await lane.write(write)
+    await cancelling
     assert scope.cancelled_caught
     assert ended == [True]
 
