@@ -19,7 +19,7 @@ from runtime.cli.options import (
     Place,
     StackName,
     StandardStream,
-    complete_backends,
+    complete_addresses,
     parse_pair,
     parse_place,
 )
@@ -33,40 +33,47 @@ if TYPE_CHECKING:
     from runtime.cli.transfer import Copier, Job
     from runtime.store import BlobStore
 
-METAVAR = "BACKEND:PATH|FILE|-"
-
 
 def cp(  # noqa: PLR0913 - each is an option of the command
     source: Annotated[
         Any,
         typer.Argument(
-            help="What to copy; - is standard input.",
+            help="What to copy: BACKEND:PATH, a file, or - for standard input.",
             parser=parse_place,
-            autocompletion=complete_backends,
-            metavar=f"SOURCE:{METAVAR}",
+            autocompletion=complete_addresses,
+            metavar="SOURCE",
         ),
     ],
     destination: Annotated[
         Any,
         typer.Argument(
-            help="Where to; - is standard output. With / at its end, or a folder: under the source's name.",
+            help="Where to: BACKEND:PATH, a file, or - for standard output. If it ends with / or is a folder, the "
+            "copy keeps the name of the source.",
             parser=parse_place,
-            autocompletion=complete_backends,
-            metavar=f"DESTINATION:{METAVAR}",
+            autocompletion=complete_addresses,
+            metavar="DESTINATION",
         ),
     ],
     *,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Everything below the source folder, below the destination.")
+        bool, typer.Option("--recursive", "-r", help="Copy everything below SOURCE, to below DESTINATION.")
     ] = False,
     content_type: Annotated[
-        str | None, typer.Option(help="MIME type; guessed from the name, or kept.", show_default=False)
+        str | None,
+        typer.Option(help="MIME type; by default that of the source, or guessed from the name.", show_default=False),
     ] = None,
     metadata: Annotated[
-        list[Any] | None, typer.Option("--metadata", "-m", parser=parse_pair, metavar="NAME=VALUE", help="May repeat.")
+        list[Any] | None,
+        typer.Option(
+            "--metadata", "-m", parser=parse_pair, metavar="NAME=VALUE", help="Metadata of the copy; may be repeated."
+        ),
     ] = None,
-    cache_control: Annotated[str | None, typer.Option(help="As in 'public, max-age=3600'.", show_default=False)] = None,
-    if_not_exists: Annotated[bool, typer.Option("--if-not-exists", help="Replace nothing.")] = False,
+    cache_control: Annotated[
+        str | None, typer.Option(help="Cache-Control of the copy, as in 'public, max-age=3600'.", show_default=False)
+    ] = None,
+    if_not_exists: Annotated[
+        bool, typer.Option("--if-not-exists", help="Replace nothing: what exists already is an error.")
+    ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Objects copied at once, with -r.")] = 4,
     as_json: Json = False,
     config: ConfigFile = None,

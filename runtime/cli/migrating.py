@@ -28,28 +28,30 @@ class Verification(StrEnum):
 
 
 def migrate(  # noqa: PLR0913 - each is an option of the command
-    old: Annotated[str, typer.Argument(help="The backend to leave.", autocompletion=complete_backends)],
+    old: Annotated[str, typer.Argument(help="The backend to leave.", autocompletion=complete_backends, metavar="OLD")],
     new: Annotated[
-        str, typer.Argument(help="The backend with `read_fallback: OLD`.", autocompletion=complete_backends)
+        str,
+        typer.Argument(help="The backend with `read_fallback: OLD`.", autocompletion=complete_backends, metavar="NEW"),
     ],
     *,
     cut_over: Annotated[
-        bool, typer.Option("--cut-over", help="Then say whether, and how, the old backend can be left for good.")
+        bool, typer.Option("--cut-over", help="Afterwards say whether OLD can be given up for good, and how.")
     ] = False,
     app: Annotated[
         list[Path] | None,
         typer.Option(
-            help="With --cut-over: an application's folder or pyproject.toml; one that requires OLD blocks it."
+            help="With --cut-over: folder or pyproject.toml of an application. One that requires OLD is in the way."
         ),
     ] = None,
     no_app: Annotated[
-        bool, typer.Option("--no-app", help="With --cut-over: no application says what it requires.")
+        bool, typer.Option("--no-app", help="With --cut-over: there is no application that says what it requires.")
     ] = False,
     verify: Annotated[
-        Verification, typer.Option(help="Compare the size of each copy, or read it again and compare its SHA-256.")
+        Verification,
+        typer.Option(help="How a copy is checked: by its size, or by reading it again and comparing SHA-256."),
     ] = Verification.size,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is missing.")] = False,
-    concurrency: Annotated[int, typer.Option("--concurrency", "-j", min=1, max=64, help="Objects at once.")] = 8,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is missing, and copy nothing.")] = False,
+    concurrency: Annotated[int, typer.Option("--concurrency", "-j", min=1, max=64, help="Objects copied at once.")] = 8,
     as_json: Json = False,
     config: ConfigFile = None,
     stack: StackName = None,

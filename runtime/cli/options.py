@@ -93,19 +93,24 @@ def parse_pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def complete_addresses(incomplete: str) -> list[str]:
+    """Where addresses begin, for the shell's completion: ``avatars:``."""
+    return [f"{name}:" for name in complete_backends(incomplete)]
+
+
 def complete_backends(incomplete: str) -> list[str]:
-    """Backends of the config that the shell's environment leads to, for its completion of addresses."""
+    """Names of the backends, for the shell's completion, from the config that its environment leads to."""
     from runtime.loading import read_config  # noqa: PLC0415 - keeps pydantic out of `tandem --help`
 
     try:
         backends = read_config().config.named_backends()
     except StorageError:
         return []  # a shell's completion has nowhere to tell it; the command itself will
-    return [f"{backend.name}:" for backend in backends if backend.name.startswith(incomplete)]
+    return [backend.name for backend in backends if backend.name.startswith(incomplete)]
 
 
 def _address_argument(help_text: str, parser: Callable[[str], Any] = parse_address) -> Any:
-    return typer.Argument(help=help_text, parser=parser, autocompletion=complete_backends, metavar="BACKEND:PATH")
+    return typer.Argument(help=help_text, parser=parser, autocompletion=complete_addresses, metavar="BACKEND:PATH")
 
 
 ObjectAddress = Annotated[Address, _address_argument("The object, as in avatars:u/1.jpg.")]

@@ -14,7 +14,7 @@ from runtime.cli.options import (
     Json,
     ObjectAddress,
     StackName,
-    complete_backends,
+    complete_addresses,
     parse_address,
     parse_expiry,
     parse_range,
@@ -38,24 +38,28 @@ def ls(
         typer.Argument(
             help="What to list: every object whose path starts with it. Without it, the backends.",
             parser=parse_address,
-            autocompletion=complete_backends,
+            autocompletion=complete_addresses,
             metavar="BACKEND:PREFIX",
             show_default=False,
         ),
     ] = None,
     *,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Below every delimiter, too.")] = False,
-    delimiter: Annotated[str, typer.Option(help="Roll up what holds it after the prefix.")] = "/",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many lines.", show_default=False)] = None,
-    long: Annotated[bool, typer.Option("--long", "-l", help="Size in bytes and time of the last change, too.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="List everything below the prefix, one object a line.")
+    ] = False,
+    delimiter: Annotated[str, typer.Option(help="Without -r: what ends the names of folders.")] = "/",
+    limit: Annotated[int | None, typer.Option(min=1, help="Most lines to print.", show_default=False)] = None,
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Print size in bytes and time of the last change, too.")
+    ] = False,
     as_json: Json = False,
     config: ConfigFile = None,
     stack: StackName = None,
 ) -> None:
-    """List objects, or the backends that there are.
+    """List objects; without an address, the backends.
 
-    BACKEND:PREFIX is a true prefix: avatars:u finds u/1.jpg and us.txt. Without -r, whatever holds a / after the
-    prefix is shown as one line that ends with it.
+    PREFIX is the start of a path, not only a folder: avatars:u finds u/1.jpg and us.txt. Without -r, all objects in a
+    folder are one line, the folder's name with a / at its end.
     """
     if address is None:
         _list_backends(config, stack, as_json=as_json)
@@ -177,14 +181,18 @@ def url(
     expires: Annotated[
         Any, typer.Option(parser=parse_expiry, metavar="DURATION", help="How long it is valid, as in 15m, 1h, 7d.")
     ] = "1h",
-    method: Annotated[str, typer.Option(help="What its holder may do: GET, or PUT to upload.")] = "GET",
-    content_type: Annotated[str | None, typer.Option(help="The type that a PUT must send.", show_default=False)] = None,
-    unsigned: Annotated[bool, typer.Option("--unsigned", help="The object's plain URL; it grants nothing.")] = False,
+    method: Annotated[str, typer.Option(help="What the URL allows: GET, or PUT to upload.")] = "GET",
+    content_type: Annotated[
+        str | None, typer.Option(help="The MIME type that a PUT has to send.", show_default=False)
+    ] = None,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Print the plain URL instead; it grants nothing.")
+    ] = False,
     as_json: Json = False,
     config: ConfigFile = None,
     stack: StackName = None,
 ) -> None:
-    """Print a presigned URL of one object. Whoever has it may use it until it expires: treat it as a secret.
+    """Print a presigned URL of one object. Whoever has it can use it until it expires: treat it as a secret.
 
     Headers that a PUT has to send are printed on standard error, or are part of the JSON document.
     """

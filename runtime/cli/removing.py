@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runtime.cli.exits import FAILED
-from runtime.cli.options import Address, ConfigFile, Json, StackName, Yes, complete_backends, parse_address
+from runtime.cli.options import Address, ConfigFile, Json, StackName, Yes, complete_addresses, parse_address
 from runtime.cli.output import human_size, one_line, print_error, print_json, say
 from runtime.cli.session import opened, run
 from runtime.errors import NotFoundError
@@ -26,15 +26,15 @@ def rm(
         typer.Argument(
             help="The object, or with -r the folder.",
             parser=parse_address,
-            autocompletion=complete_backends,
+            autocompletion=complete_addresses,
             metavar="BACKEND:PATH",
         ),
     ],
     *,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Everything below PATH/; with an empty path, everything.")
+        bool, typer.Option("--recursive", "-r", help="Remove everything below PATH/; with an empty PATH, everything.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     yes: Yes = False,
     as_json: Json = False,
     config: ConfigFile = None,
@@ -42,8 +42,8 @@ def rm(
 ) -> None:
     """Remove one object, or everything below a folder.
 
-    An object that is not there is an error (exit code 3). Before -r removes anything it says how much that is and
-    asks; where nobody can be asked it needs --yes.
+    A missing object is an error (exit code 3). Before -r removes anything, it says how much there is and asks; where
+    nobody can be asked, it needs --yes.
     """
 
     async def remove() -> Sequence[DeleteResult]:

@@ -19,29 +19,28 @@ if TYPE_CHECKING:
 def sweep(
     backends: Annotated[
         list[str] | None,
-        typer.Argument(help="Which; all when left out.", autocompletion=complete_backends, metavar="BACKEND..."),
+        typer.Argument(help="The backends; all when left out.", autocompletion=complete_backends, metavar="BACKEND..."),
     ] = None,
     *,
     older_than: Annotated[
-        Any, typer.Option(parser=parse_expiry, metavar="DURATION", help="Only what was begun so long ago.")
+        Any, typer.Option(parser=parse_expiry, metavar="DURATION", help="Only uploads that began at least so long ago.")
     ] = "1d",
-    prefix: Annotated[str, typer.Option(help="Only paths that start with this.", show_default=False)] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list them.")] = False,
+    prefix: Annotated[str, typer.Option(help="Only uploads whose path starts with this.", show_default=False)] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List them, and abort none.")] = False,
     as_json: Json = False,
     config: ConfigFile = None,
     stack: StackName = None,
 ) -> None:
-    """List and abort uploads in parts that were never finished.
+    """Abort multipart uploads that were never finished, and list them.
 
-    Programs that were killed leave them; their parts cost money and no listing shows them. Azure and Google Cloud
-    throw them away by themselves after a week.
+    Programs that are killed leave them behind; their parts cost money, and no listing shows them. Azure and Google
+    Cloud remove them by themselves after a week.
     """
     found: list[tuple[str, UnfinishedUpload]] = []
     failed: list[tuple[str, StorageError]] = []
 
     async def work() -> None:
-        names = [name.removesuffix(":") for name in backends or []]
-        names = names or [backend.name for backend in load(config, stack).config.named_backends()]
+        names = backends or [backend.name for backend in load(config, stack).config.named_backends()]
         async with opened(config, stack, *names) as storage:
             for name in names:
                 try:

@@ -15,7 +15,7 @@ from runtime.cli.options import (
     Place,
     StackName,
     StandardStream,
-    complete_backends,
+    complete_addresses,
     parse_place,
 )
 from runtime.cli.output import human_size, one_line, print_error, print_json, say
@@ -41,42 +41,44 @@ def sync(  # noqa: PLR0913 - each is an option of the command
     source: Annotated[
         Any,
         typer.Argument(
-            help="What shall be there.",
+            help="The folder or prefix to copy from.",
             parser=parse_place,
-            autocompletion=complete_backends,
-            metavar="SOURCE:BACKEND:PREFIX|FOLDER",
+            autocompletion=complete_addresses,
+            metavar="SOURCE",
         ),
     ],
     destination: Annotated[
         Any,
         typer.Argument(
-            help="Where.",
+            help="The folder or prefix to copy to.",
             parser=parse_place,
-            autocompletion=complete_backends,
-            metavar="DESTINATION:BACKEND:PREFIX|FOLDER",
+            autocompletion=complete_addresses,
+            metavar="DESTINATION",
         ),
     ],
     *,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove what the source does not have.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove from DESTINATION what SOURCE does not have.")] = False,
     max_delete: Annotated[
-        int | None, typer.Option(min=0, help="Do nothing when --prune would remove more.", show_default=False)
+        int | None,
+        typer.Option(min=0, help="Do nothing at all if --prune would remove more objects.", show_default=False),
     ] = None,
     compare: Annotated[
         Comparison,
         typer.Option(
-            help="The same is what has: an equal size and is not older; an equal size; an equal etag; equal bytes."
+            help="When a file is the same and not copied: its copy is as large and not older; as large; "
+            "has the same etag; has the same bytes."
         ),
     ] = Comparison.modified,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Objects copied at once.")] = 8,
     as_json: Json = False,
     config: ConfigFile = None,
     stack: StackName = None,
 ) -> None:
-    """Copy what is missing or differs, from a folder or backend to another; remove the rest with --prune.
+    """Make a folder or backend like another: copy what is missing or differs, and with --prune remove the rest.
 
-    Nothing is removed before everything was copied, and nothing when a copy failed. Run it again to go on where it
-    was interrupted.
+    SOURCE and DESTINATION are each a folder of this machine or BACKEND:PREFIX. Nothing is removed before everything
+    was copied, and nothing if a copy failed. Run it again to go on where it was interrupted.
     """
     for place in (source, destination):
         if isinstance(place, StandardStream):

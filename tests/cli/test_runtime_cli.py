@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from runtime.cli import output
 from runtime.cli.app import build_app
 from runtime.cli.exits import EXIT_CODES, exit_code
-from runtime.cli.options import complete_backends
+from runtime.cli.options import complete_addresses, complete_backends
 from runtime.errors import (
     AlreadyExistsError,
     ConfigError,
@@ -205,8 +205,12 @@ def test_broken_plug_in_ends_the_process_with_one_message(tmp_path: Path) -> Non
 
 
 def test_backends_are_completed_in_addresses() -> None:
-    assert complete_backends("f") == ["files:"]
-    assert complete_backends("") == ["files:", "other:", "scratch:", "media:"]
+    assert complete_addresses("f") == ["files:"]
+    assert complete_addresses("") == ["files:", "other:", "scratch:", "media:"]
+
+
+def test_backends_are_completed_where_a_command_takes_their_names() -> None:
+    assert complete_backends("f") == ["files"]
 
 
 def test_completion_without_a_config_offers_nothing(project: Path) -> None:
