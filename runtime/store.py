@@ -88,7 +88,7 @@ UPDATE_PAUSE: Final = 0.01
 UPDATE_LONGEST_PAUSE: Final = 1.0
 
 Progress: TypeAlias = Callable[[int, int], object]
-"""Told the bytes that have moved and the bytes that will have; called in the event loop, so it is short."""
+"""Called with the bytes moved so far and the bytes in all. It runs in the event loop, so it has to be quick."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,10 +99,16 @@ GIVE_BACK_SECONDS = 5.0
 class BlobStore(BlobStoreProtocol):
     """One named backend.
 
-    Every operation raises `StorageError` or one of its subclasses with backend, operation and path, and
-    ``TypeError`` for arguments of a wrong type. Paths are strings that `runtime.paths.checked_path` accepts;
-    where an object is read, copied from or deleted, the `FileInfo` of a listing is accepted too, whatever
-    its path is. See the design's section 6 for what is equal on every service.
+    It behaves alike on every service; `runtime.testing.conformance` is the proof, and `capabilities` says what a
+    service can not do.
+
+    Every operation can raise any `StorageError`, with its backend, operation and path: `InvalidPathError` before
+    anything is sent, `PermissionDeniedError`, `StorageTimeoutError`, `StorageUnavailableError`. The methods below
+    list only what is particular to them. ``TypeError`` means an argument of a wrong type.
+
+    A path is text of 1 to 1,024 bytes of UTF-8, without a slash at either end, and without empty, ``.`` or ``..``
+    segments. A listing may show objects that others stored under stranger names: give the listed `FileInfo` itself,
+    in place of a path, to read, copy or delete them.
 
     Args:
         backend: The entry of the contract.
@@ -140,7 +146,7 @@ class BlobStore(BlobStoreProtocol):
         return f"<BlobStore {self.name!r} on {self.backend.driver}>"
 
     async def open(self) -> Self:
-        """Make the service's clients; no object is touched. `open_storage` does this."""
+        """Make the service's clients; nothing is read or written. `open_storage` does this for every backend."""
         if not self._usable:
             with self._guard("open"):
                 await self.driver.open()
@@ -184,24 +190,28 @@ class BlobStore(BlobStoreProtocol):
         concurrency: int | None = None,
         **options: Any,
     ) -> FileInfo:
-        """Write one object, all or nothing.
+        """Write one object, all or nothing: a failed or cancelled upload leaves what was there before.
 
         Args:
-            path: Where to.
+            path: Path of the object.
             data: Bytes, text (UTF-8), a `pathlib.Path`, a binary file (read from where it stands, never closed)
                 or a sync or async iterator of bytes. Large data is sent in parts, in bounded memory.
-            content_type: MIME type, or all options at once; guessed from the path's suffix when missing.
-            part_size: Bytes of one part; ``transfer.part_size`` of the backend when left out.
-            concurrency: Parts in flight; ``transfer.concurrency`` of the backend when left out.
+            content_type: MIME type, or an `UploadOptions` with all options at once. Without it the type is guessed
+                from the path's suffix.
+            part_size: Size of one part in bytes; by default ``transfer.part_size`` of the backend.
+            concurrency: Number of parts in flight; by default ``transfer.concurrency`` of the backend.
             options: Fields of `UploadOptions` by name. Each is honoured or refused, never dropped.
 
+        Returns:
+            What the service now knows of the object.
+
         Raises:
-            AlreadyExistsError: ``if_not_exists=True`` and an object is there.
-            PreconditionFailedError: *if_match* is not the etag of what is there.
-            ChecksumMismatchError: the bytes do not have the *checksum* that was given, or arrived as others.
-            NotSupportedError: an option that this backend does not honour.
-            QuotaExceededError: larger than the application's ``service.max_file_size_mb``, or no room left.
-            TypeError: an option with an unknown name, or *data* that can not be uploaded.
+            AlreadyExistsError: *if_not_exists* was given, and there is an object at *path*.
+            PreconditionFailedError: *if_match* is not the etag of the object at *path*, or there is none.
+            ChecksumMismatchError: the bytes do not have the *checksum* that was given, or changed on their way.
+            NotSupportedError: this backend can not honour one of the options.
+            QuotaExceededError: the object is larger than ``service.max_file_size_mb``, or no room is left.
+            TypeError: an option has an unknown name, or *data* can not be uploaded.
         """
         with self._operation("upload", path) as guard:
             name, chosen = self._prepared(path, content_type, options)
@@ -263,16 +273,20 @@ class BlobStore(BlobStoreProtocol):
         progress: Progress | None = None,
         **options: Any,
     ) -> FileInfo:
-        """Write one object from a file of this machine; a large one in parts that are read several at once.
+        """Write one object from a file of this machine; a large file is read and sent in several parts at once.
 
         Args:
-            file_path: The file. When it is changed while parts of it are read, nothing is written.
-            path: Where to.
+            file_path: The file. If it changes while it is read, nothing is written.
+            path: Path of the object.
             content_type: As for `upload`; guessed from the path's suffix, then from the file's.
             part_size: As for `upload`.
             concurrency: As for `upload`.
-            progress: Called with the bytes that have arrived and the bytes of the file (0 where it has no size).
+            progress: Called with the bytes sent so far and the size of the file in bytes (0 for what has no size,
+                such as a pipe).
             options: As for `upload`.
+
+        Raises:
+            OSError: the file can not be read.
         """
         with self._operation("upload_from", path) as guard:
             name, chosen = self._prepared(path, content_type, options, Path(file_path).name)
@@ -292,12 +306,12 @@ class BlobStore(BlobStoreProtocol):
         concurrency: int | None = None,
         **options: Any,
     ) -> ObjectWriter:
-        """One object as an async file to write, for ``async with``; see `ObjectWriter`.
+        """Write one object as an async file, inside ``async with``; see `ObjectWriter`.
 
-        Arguments are checked by this call; the object is written when the block ends without an exception.
+        This call checks the arguments. The object becomes visible when the block ends without an exception.
 
         Args:
-            path: Where to.
+            path: Path of the object.
             content_type: As for `upload`.
             part_size: As for `upload`.
             concurrency: As for `upload`.
@@ -326,15 +340,15 @@ class BlobStore(BlobStoreProtocol):
     ) -> FileInfo:
         """Read one object, change it and write it back, so that no other writer's change is lost.
 
-        It is written on the condition that it is still what was read; when another writer was faster, all is
-        done again with what is there then, after a short random pause.
+        The write is conditional on the object being still the one that was read. When another writer was faster,
+        everything starts again from the new content, after a short random pause.
 
         Args:
-            path: Which object.
-            change: Called with the content, or None when there is no object; gives the new content, directly or
-                as an awaitable. It may be called many times.
+            path: Path of the object.
+            change: Called with the content, or None when there is no object; returns the new content, or an
+                awaitable of it. It may be called many times.
             content_type: As for `upload`; type, metadata and headers that are not given stay as they are.
-            attempts: How often to try.
+            attempts: Most attempts.
             options: As for `upload`, without conditions.
 
         Raises:
@@ -389,7 +403,7 @@ class BlobStore(BlobStoreProtocol):
         content_type: UploadOptions | str | None = None,
         **options: Any,
     ) -> FileInfo:
-        """Write one object from an iterator of bytes; `upload` under the name that lexigram-storage gave it."""
+        """Write one object from an iterator of bytes: `upload`, under the name that lexigram-storage gave it."""
         data: Any = chunks
         return await self.upload(path, data, content_type, **options)
 
@@ -417,22 +431,23 @@ class BlobStore(BlobStoreProtocol):
         if_match: str | None = None,
         if_none_match: str | None = None,
     ) -> bytes:
-        """Read one object, whole or a range of its bytes.
+        """Read one object into memory, whole or a range of its bytes.
 
-        A whole object is held against the checksum that the service tells of it (`FileInfo.checksum`); a range is
-        not, as no service has one.
+        A whole object is compared with the checksum that the service keeps of it (`FileInfo.checksum`). A range is
+        not, as no service keeps checksums of ranges.
 
         Args:
-            path: Which object.
-            range: ``(start, end)``: from byte *start* up to but not including *end* (None: to the end). What lies
-                behind the object's end gives no bytes.
-            if_match: Only the version with this etag.
-            if_none_match: Only another version than the one with this etag, which the caller has.
+            path: Path of the object.
+            range: ``(start, end)`` in bytes, *end* not included; None as *end* means up to the end of the object. A
+                range behind the end of the object is empty and no error.
+            if_match: Read only if the object has this etag.
+            if_none_match: Read only if the object has another etag: the caller has this one already.
 
         Raises:
+            NotFoundError: there is no object at *path*.
             PreconditionFailedError: the object has another etag than *if_match*.
             NotModifiedError: the object still has the etag *if_none_match*.
-            ChecksumMismatchError: the bytes that came are not those that the service has a checksum of.
+            ChecksumMismatchError: the bytes do not have the checksum that the service keeps of them.
         """
         with self._operation("download", path) as guard:
             name = checked_path(path)
@@ -503,16 +518,22 @@ class BlobStore(BlobStoreProtocol):
     ) -> AsyncGenerator[bytes, None]:
         """Read one object in chunks of exactly *chunk_size* bytes (the last may be shorter).
 
-        Arguments are checked by this call, the object is asked for by the first step. A whole object that is read
-        to its end is held against its checksum, as by `download`, before the loop ends. Leave the loop early
-        inside ``contextlib.aclosing(...)``, so that the connection is given back at once.
+        This call checks the arguments; the first step of the loop sends the request. A whole object that is read
+        to its end is compared with its checksum, as by `download`, before the loop ends. If the loop may end
+        early, wrap the stream in ``contextlib.aclosing``, so that its connection is free again at once.
 
         Args:
-            path: Which object.
-            chunk_size: Bytes of each chunk.
+            path: Path of the object.
+            chunk_size: Size of each chunk in bytes.
             range: As for `download`.
             if_match: As for `download`.
             if_none_match: As for `download`.
+
+        Raises:
+            NotFoundError: there is no object at *path*; raised by the first step, as are the following.
+            PreconditionFailedError: as for `download`.
+            NotModifiedError: as for `download`.
+            ChecksumMismatchError: as for `download`; raised by the last step.
         """
         with self._check("stream", path):
             name = checked_path(path)
@@ -565,12 +586,12 @@ class BlobStore(BlobStoreProtocol):
         if_match: str | None = None,
         if_none_match: str | None = None,
     ) -> ObjectFile:
-        """One object as an async file to read and to seek in, for ``async with``; see `ObjectFile`.
+        """Read one object as an async file that can seek, inside ``async with``; see `ObjectFile`.
 
         Args:
-            path: Which object.
-            read_ahead: Most bytes that are fetched before they are asked for; ``transfer.part_size`` of the
-                backend when left out.
+            path: Path of the object.
+            read_ahead: Most bytes that are fetched before the application asks for them; by default
+                ``transfer.part_size`` of the backend.
             if_match: As for `download`.
             if_none_match: As for `download`.
         """
@@ -605,23 +626,28 @@ class BlobStore(BlobStoreProtocol):
         if_match: str | None = None,
         if_none_match: str | None = None,
     ) -> FileInfo:
-        """Read one object into a file, which appears when it is whole; a large one in several ranges at once.
+        """Read one object into a file, which appears when it is complete; a large one in several ranges at once.
 
         Args:
-            path: Which object.
-            file_path: The file, in a folder that is there.
-            part_size: Bytes of one range; ``transfer.part_size`` of the backend when left out.
-            concurrency: Ranges in flight; ``transfer.concurrency`` of the backend when left out.
-            progress: Called with the bytes that are there and the bytes there will be.
-            replace: Whether a file that is there is replaced.
+            path: Path of the object.
+            file_path: The file; its folder must exist.
+            part_size: Size of one range in bytes; by default ``transfer.part_size`` of the backend.
+            concurrency: Number of ranges in flight; by default ``transfer.concurrency`` of the backend.
+            progress: Called with the bytes received so far and the size of the object in bytes.
+            replace: Whether to replace a file that exists.
             if_match: As for `download`.
             if_none_match: As for `download`.
 
+        Returns:
+            What the service knows of the object that was read.
+
         Raises:
-            AlreadyExistsError: not *replace*, and a file is there.
-            PreconditionFailedError: also when the object was replaced while it was read.
+            NotFoundError: there is no object at *path*.
+            AlreadyExistsError: *replace* is false, and the file exists.
+            PreconditionFailedError: as for `download`, or the object was replaced while it was read.
+            NotModifiedError: as for `download`.
             ChecksumMismatchError: as for `download`.
-            OSError: of the file; the old one is still there.
+            OSError: the file can not be written; a file that existed is unchanged.
         """
         with self._operation("download_to", path) as guard:
             name = checked_path(path)
@@ -658,7 +684,7 @@ class BlobStore(BlobStoreProtocol):
             return info
 
     async def exists(self, path: ObjectPath) -> bool:
-        """Whether an object is at *path*."""
+        """Whether there is an object at *path*."""
         with self._operation("exists", path):
             name = checked_path(path)
             try:
@@ -671,7 +697,11 @@ class BlobStore(BlobStoreProtocol):
             return True
 
     async def info(self, path: ObjectPath) -> FileInfo:
-        """What the service knows of one object."""
+        """What the service knows of one object, without its bytes.
+
+        Raises:
+            NotFoundError: there is no object at *path*.
+        """
         with self._operation("info", path):
             return await self._calls.head(checked_path(path))
 
@@ -688,10 +718,11 @@ class BlobStore(BlobStoreProtocol):
 
         Args:
             prefix: Only paths that start with this string.
-            delimiter: Paths that hold it after the prefix are rolled up into ``ObjectPage.prefixes``.
+            delimiter: Text, usually ``/``. Paths that contain it after the prefix are not listed one by one, but
+                as common prefixes in ``ObjectPage.prefixes``.
             start_after: Only paths and prefixes that sort after this one.
             cursor: ``ObjectPage.cursor`` of the page before, with the other arguments unchanged.
-            limit: At most so many objects and prefixes, 1 to 1,000.
+            limit: Most objects and prefixes together, 1 to 1,000.
         """
         with self._operation("list_page", prefix):
             checked_prefix(prefix)
@@ -708,11 +739,15 @@ class BlobStore(BlobStoreProtocol):
         """Remove one object; a missing one is no error.
 
         Args:
-            path: Which object.
-            must_exist: Raise `NotFoundError` when it is not there. Asked for just before the deletion, as
-                services do not tell; two deleters at once may both succeed.
-            if_match: Only the version with this etag, atomically; where the service can
-                (``capabilities.delete_if_match``).
+            path: Path of the object.
+            must_exist: Raise when it is missing. No service answers that with its deletion, so it is asked for just
+                before: of two that delete at once, both may succeed.
+            if_match: Remove it only if it has this etag; atomic. Needs ``capabilities.delete_if_match``.
+
+        Raises:
+            NotFoundError: *must_exist* was given, and there is no object at *path*.
+            PreconditionFailedError: the object has another etag than *if_match*.
+            NotSupportedError: *if_match* was given, and the backend has no conditional deletes.
         """
         with self._operation("delete", path) as guard:
             name = checked_path(path)
@@ -728,16 +763,16 @@ class BlobStore(BlobStoreProtocol):
     async def sweep(
         self, *, prefix: str = "", older_than: timedelta = DAY, dry_run: bool = False
     ) -> tuple[UnfinishedUpload, ...]:
-        """Abort multipart uploads that nobody will finish: of programs that were killed, and of other tools.
+        """Abort multipart uploads that nobody will finish: those of programs that were killed, and of other tools.
 
         Args:
-            prefix: Only those whose path starts with this string.
-            older_than: Only those that were begun so long ago. Younger ones may be on their way still.
-            dry_run: Only find them.
+            prefix: Only uploads whose path starts with this string.
+            older_than: Only uploads that began at least so long ago: younger ones may still be running.
+            dry_run: Find them, and abort none.
 
         Returns:
-            What was found, and aborted unless *dry_run*. Nothing where the service keeps none or does not tell
-            (``capabilities.list_multiparts``).
+            The uploads that were found, and aborted unless *dry_run*. Always empty where the service can not list
+            them (``capabilities.list_multiparts``).
         """
         with self._operation("sweep", prefix) as guard:
             checked_prefix(prefix)
@@ -752,10 +787,13 @@ class BlobStore(BlobStoreProtocol):
             return stale
 
     async def delete_batch(self, paths: Iterable[ObjectPath]) -> tuple[DeleteResult, ...]:
-        """Remove many objects, a thousand a request where the service can.
+        """Remove many objects, up to 1,000 with each request where the service can.
+
+        Args:
+            paths: Paths of the objects; missing ones are no error.
 
         Returns:
-            A result for each path, in the order given; `DeleteResult.error` tells why one is still there.
+            A result for each path, in the order given; `DeleteResult.error` says why an object is still there.
         """
         errors: dict[str, StorageError] = {}
         paths = list(paths)
@@ -781,17 +819,20 @@ class BlobStore(BlobStoreProtocol):
     async def copy(
         self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
     ) -> FileInfo:
-        """Copy one object inside the bucket with all its attributes; the bytes do not pass through here.
+        """Copy one object inside the bucket with all its attributes. The service copies; no bytes pass through here.
 
         Args:
-            source: Which object.
-            destination: Where to.
-            if_not_exists: Copy only when nothing is there, where the service can (``capabilities.copy_if_not_exists``).
-            if_match: Copy only over the version with this etag, where the service can (``capabilities.copy_if_match``).
+            source: Path of the object.
+            destination: Path of the copy.
+            if_not_exists: Copy only if there is no object at *destination*. Needs
+                ``capabilities.copy_if_not_exists``.
+            if_match: Copy only over an object that has this etag. Needs ``capabilities.copy_if_match``.
 
         Raises:
-            AlreadyExistsError: *if_not_exists* and an object is there.
-            PreconditionFailedError: *if_match* is not the etag of what is there.
+            NotFoundError: there is no object at *source*.
+            AlreadyExistsError: *if_not_exists* was given, and there is an object at *destination*.
+            PreconditionFailedError: *if_match* is not the etag of the object at *destination*.
+            NotSupportedError: the backend can not copy on this condition.
         """
         with self._operation("copy", source, paths=(source, destination)) as guard:
             old, new = checked_path(source), checked_new_path(destination)
@@ -804,13 +845,19 @@ class BlobStore(BlobStoreProtocol):
     async def move(
         self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
     ) -> FileInfo:
-        """Copy one object, then remove the first. When the removal fails, both are there and the error says so.
+        """Copy one object, then remove the original. It is not atomic: if the removal fails, both exist.
 
         Args:
-            source: Which object.
-            destination: Where to.
+            source: Path of the object.
+            destination: Its new path.
             if_not_exists: As for `copy`.
             if_match: As for `copy`.
+
+        Raises:
+            NotFoundError: there is no object at *source*.
+            AlreadyExistsError: as for `copy`.
+            PreconditionFailedError: as for `copy`.
+            StorageError: the original could not be removed; a note of the error says that the copy exists.
         """
         with self._operation("move", source, paths=(source, destination)) as guard:
             old, new = checked_path(source), checked_new_path(destination)
@@ -834,7 +881,10 @@ class BlobStore(BlobStoreProtocol):
                 writes what another one writes: then one after the other.
 
         Returns:
-            The destinations, in the order given. The first failure is raised and says how many were copied.
+            The destinations, in the order given.
+
+        Raises:
+            StorageError: the first failure; a note of it says how many objects were copied.
         """
         given = [(source, destination) for source, destination in operations]
         with self._operation("copy_batch", None, paths=[path for pair in given for path in pair]) as guard:
@@ -883,17 +933,24 @@ class BlobStore(BlobStoreProtocol):
     # addresses
 
     async def get_url(self, path: ObjectPath) -> str:
-        """The object's unsigned URL; it grants nothing. No request is made."""
+        """The object's unsigned URL: ``public_url`` of the backend if it has one, else the service's own.
+
+        It grants nothing: only an object of a public backend can be read by it. No request is made.
+        """
         with self._operation("get_url", path):
             return self.driver.url(checked_path(path))
 
     async def get_presigned_url(self, path: ObjectPath, expires_in: timedelta = HOUR, method: str = "GET") -> str:
-        """A URL that lets its holder GET or PUT one object until it expires. Treat it as a secret.
+        """A URL that lets whoever has it GET or PUT one object until it expires. Treat it as a secret.
 
         Args:
-            path: Which object.
-            expires_in: More than 0, at most 7 days.
-            method: ``GET`` or ``PUT``. Where a PUT must send headers (Azure), `presign` tells them.
+            path: Path of the object; it need not exist.
+            expires_in: How long the URL is valid: more than 0, at most 7 days.
+            method: ``GET`` or ``PUT``. Where a PUT must send headers (Azure), use `presign`, which returns them.
+
+        Raises:
+            InvalidOptionError: *expires_in* is out of its bounds.
+            NotSupportedError: the backend signs no such URLs.
         """
         with self._operation("get_presigned_url", path):
             allowed = self.driver.capabilities.presign & {"GET", "PUT"}
@@ -906,13 +963,17 @@ class BlobStore(BlobStoreProtocol):
     async def presign(
         self, path: ObjectPath, *, method: str = "GET", expires_in: timedelta = HOUR, content_type: str | None = None
     ) -> PresignedRequest:
-        """Sign one request, with the headers or form fields that its holder must send.
+        """Sign one request; with the URL come the headers or form fields that have to be sent. It is a secret.
 
         Args:
-            path: Which object.
+            path: Path of the object; it need not exist.
             method: One of ``capabilities.presign``.
-            expires_in: More than 0, at most 7 days.
-            content_type: The type that an upload must have.
+            expires_in: How long the request is valid: more than 0, at most 7 days.
+            content_type: The MIME type that an upload must have; None for any.
+
+        Raises:
+            InvalidOptionError: *expires_in* is out of its bounds, or *content_type* belongs to no such request.
+            NotSupportedError: the backend signs no such requests.
         """
         with self._operation("presign", path):
             allowed = self.driver.capabilities.presign
@@ -925,7 +986,7 @@ class BlobStore(BlobStoreProtocol):
     # state
 
     async def describe(self) -> Mapping[str, Any]:
-        """What the service says of the bucket; raises when it can not be used."""
+        """What the service says of the bucket, for people and logs; raises when the bucket can not be used."""
         with self._operation("describe", None):
             return {"backend": self.name, "driver": self.backend.driver, **await self._calls.check()}
 
@@ -935,7 +996,7 @@ class BlobStore(BlobStoreProtocol):
             return await self._calls.live_settings()
 
     async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
-        """Whether the bucket answers, within *timeout* seconds. Never raises: what is wrong is in the result."""
+        """Whether the bucket answers within *timeout* seconds. Never raises: the result says what is wrong."""
         return await examine(
             self.name, self.backend.driver, self.describe, seconds=timeout, bug="an error in the driver"
         )
@@ -980,11 +1041,14 @@ class BlobStore(BlobStoreProtocol):
         """Every object whose path starts with the string *prefix*, in the order of the paths' UTF-8 bytes.
 
         Args:
-            prefix: Any string; ``a`` finds ``a``, ``ab`` and ``a/b``.
-            delimiter: Leave out paths that hold it after the prefix (``/``: only this level). `list_page` gives
-                the prefixes that they are rolled up into.
+            prefix: Any string, not only a folder: ``a`` finds ``a``, ``ab`` and ``a/b``.
+            delimiter: Leave out paths that contain it after the prefix: with ``/`` only this level is listed.
+                `list_page` also gives the common prefixes of what is left out.
             start_after: Only paths that sort after this one.
-            limit: At most so many objects.
+            limit: Most objects; None for all.
+
+        Returns:
+            An async iterator. The requests are made, a page at a time, as it is consumed.
         """
         with self._check("list", prefix):
             checked_prefix(prefix)
