@@ -93,11 +93,11 @@ class Model(BaseModel):
 
 
 class EncryptionConfig(Model):
-    """How the bucket encrypts at rest.
+    """How the bucket encrypts objects at rest.
 
     Attributes:
-        enabled: Whether uploads ask for it explicitly; every service encrypts by its own default anyway.
-        type: ``AES256`` (keys of the service) or a customer's key on AWS, Google Cloud or Azure.
+        enabled: Whether each upload asks for it. Every service encrypts by its own default anyway.
+        type: ``AES256`` for keys of the service; the others for a customer's key on AWS, Google Cloud or Azure.
         kms_key_id: ARN or resource id of the customer's key.
     """
 
@@ -127,9 +127,10 @@ class DriverConfig(Model):
     """Base of the drivers' own models.
 
     Attributes:
-        install_extra: Extra of this distribution that brings the driver's SDK.
-        min_part_size: Bytes that the service wants in every part but the last.
-        checksums: What ``transfer.checksum`` may ask for: what the service verifies or keeps for objects of any size.
+        install_extra: Extra of this distribution that installs the driver's SDK; None where it needs none.
+        min_part_size: Smallest size in bytes that the service accepts for a part, except for the last one.
+        checksums: Algorithms that ``transfer.checksum`` may name: those that the service verifies, or keeps, for
+            objects of any size.
     """
 
     install_extra: ClassVar[str | None] = None
@@ -143,11 +144,11 @@ class StorageS3Config(DriverConfig):
     Attributes:
         bucket: Bucket name.
         region: AWS region.
-        access_key: Access key id; without it the AWS default chain is used.
+        access_key: Access key id; without it the AWS default credential chain is used.
         secret_key: Secret access key, given together with *access_key*.
-        endpoint_url: Endpoint of a compatible server; then the bucket is addressed in the path.
-        public_url: Custom domain that serves the bucket; `get_url` answers with it.
-        encryption: What uploads ask for, ``AES256`` or ``aws:kms``.
+        endpoint_url: URL of a compatible server. Its buckets are addressed in the path, not in the host name.
+        public_url: Custom domain that serves the bucket; `get_url` returns URLs below it.
+        encryption: Encryption that uploads ask for, ``AES256`` or ``aws:kms``.
     """
 
     install_extra = "aws"
@@ -180,9 +181,9 @@ class StorageGCSConfig(DriverConfig):
         project_id: Google Cloud project.
         credentials_path: Service account key file; without it application default credentials are used.
         signer_email: Service account that signs URLs by IAM ``signBlob`` where there is no key file.
-        endpoint_url: Endpoint of an emulator.
-        public_url: Custom domain that serves the bucket.
-        encryption: What uploads ask for, ``AES256`` (Google's keys) or ``gcs:cmek``.
+        endpoint_url: URL of an emulator.
+        public_url: Custom domain that serves the bucket; `get_url` returns URLs below it.
+        encryption: Encryption that uploads ask for, ``AES256`` (Google's keys) or ``gcs:cmek``.
     """
 
     install_extra = "gcp"
@@ -206,7 +207,7 @@ class StorageAzureConfig(DriverConfig):
         sas_token: Shared access signature, where that is all there is.
         container: Blob container.
         endpoint_url: Account URL when it is not ``https://<account>.blob.core.windows.net``.
-        public_url: Custom domain that serves the container.
+        public_url: Custom domain that serves the container; `get_url` returns URLs below it.
         encryption: ``AES256`` (Microsoft's keys) or ``azure:cmk``; a customer's key is set on the account.
     """
 
@@ -236,8 +237,8 @@ class StorageR2Config(DriverConfig):
         access_key: Access key id of an R2 token.
         secret_key: Its secret.
         endpoint_url: ``https://<account>[.<jurisdiction>].r2.cloudflarestorage.com``.
-        public_url: Custom domain that serves the bucket.
-        region: R2 knows one region.
+        public_url: Custom domain that serves the bucket; `get_url` returns URLs below it.
+        region: R2 has one region, ``auto``.
     """
 
     install_extra = "aws"
@@ -256,9 +257,9 @@ class StorageLocalConfig(DriverConfig):
     """A directory on this machine.
 
     Attributes:
-        root_dir: The directory; relative to the working directory of the application.
-        base_url: Where the application serves it, for `get_url`.
-        shared: Whether it is on a volume that every instance of the application mounts.
+        root_dir: The directory; a relative one is below the working directory of the application.
+        base_url: URL at which the application serves the directory; `get_url` returns URLs below it.
+        shared: Whether the directory is on a volume that every instance of the application mounts.
     """
 
     root_dir: str = Field(default="./storage", min_length=1)
@@ -271,11 +272,12 @@ class StorageMemoryConfig(DriverConfig):
 
 
 class StorageOperationConfig(Model):
-    """Limits that every upload must keep; nothing is limited unless it is said here.
+    """Limits that every upload must keep. What is left out is not limited.
 
     Attributes:
-        max_file_size_mb: Largest upload, in MiB.
-        allowed_mime_types: Types that may be uploaded (``image/*`` and ``*/*`` match); an empty list refuses all.
+        max_file_size_mb: Size of the largest upload in MiB.
+        allowed_mime_types: MIME types that may be uploaded, with wildcards as in ``image/*``; an empty list refuses
+            all.
     """
 
     max_file_size_mb: int | None = Field(default=None, gt=0)
@@ -283,17 +285,18 @@ class StorageOperationConfig(Model):
 
 
 class TransferConfig(Model):
-    """How one backend moves large objects. Memory is bounded by ``part_size x concurrency``.
+    """How one backend moves large objects. Each transfer holds about ``part_size x concurrency`` bytes in memory.
 
     Attributes:
-        part_size: Bytes of one part (``8MiB``), at least 5 MiB on s3 and r2, at most 5 GiB; grows by itself where
-            an object would need over 10,000 parts.
+        part_size: Size of one part in bytes (``8MiB``), at least 5 MiB on s3 and r2, at most 5 GiB. It grows by
+            itself if an object would need over 10,000 parts.
         concurrency: Parts of one object in flight.
-        checksum: What is computed of every object by itself, while it passes by: sent where the service verifies
-            it, and kept with the object. ``auto`` is the best that the service has (``crc32c``; ``md5`` on azure),
-            and nothing on r2 and on s3 with an ``endpoint_url``: many compatible servers refuse, or store wrongly,
-            what they do not know (boto3#4392). There name one (``crc32c``, ``crc64nvme``, …) when the server has
-            it. ``when_required``: only what the caller gives. What a service tells is checked in any case.
+        checksum: Algorithm of the checksum that is computed of every upload as it is sent; the service verifies it
+            where it can, and keeps it with the object. ``auto``: the best that the service has (``crc32c``; ``md5``
+            on azure), and none on r2 and on s3 with an ``endpoint_url``, as many compatible servers refuse what
+            they do not know, or store it wrongly (boto3#4392); name an algorithm there if the server has it.
+            ``when_required``: only checksums that the caller gives. Checksums that a service returns are always
+            verified.
     """
 
     part_size: ByteSize = Field(default=ByteSize(8 * MIB), ge=1, le=MAX_PART)
@@ -302,17 +305,17 @@ class TransferConfig(Model):
 
 
 class RetryConfig(Model):
-    """How often one backend is asked again, when it failed for a reason that may pass.
+    """How often a request is sent again after a failure that may pass.
 
-    Only what can be sent twice is: reads, writes and deletes without a condition, parts, copies. What the service
-    refused because it is busy is sent again in any case.
+    Only what is the same when it arrives twice is sent again: reads, writes and deletes without a condition, parts,
+    copies. What the service refused because it is busy is sent again in any case.
 
     Attributes:
-        attempts: Most attempts of one request; 1 for never again.
-        budget: Seconds after which no further attempt is begun.
-        pause: Seconds of the longest wait before the second attempt; each further one may wait twice as long.
-            The wait is any time up to that, so that clients do not return all at once.
-        longest_pause: Seconds that no wait exceeds, unless the service itself asks for more (``Retry-After``).
+        attempts: Most attempts of one request; 1 for no second one.
+        budget: Seconds after which no further attempt begins.
+        pause: Longest pause before the second attempt, in seconds; it doubles with each further one. The pause
+            itself is random, between 0 and that, so that clients do not return all at once.
+        longest_pause: Most seconds of any pause, unless the service itself asks for more (``Retry-After``).
     """
 
     attempts: int = Field(default=4, ge=1, le=20)
@@ -322,15 +325,15 @@ class RetryConfig(Model):
 
 
 class LimitsConfig(Model):
-    """What one backend may take of time and connections.
+    """How much time and how many requests at once one backend may take.
 
     Attributes:
-        requests: Calls of the service in flight at once, of all operations together; the others wait. An object
-            that is streamed counts while it is asked for, not while it is consumed.
-        attempt_timeout: Seconds without an answer after which one attempt is given up: the longest silence where
-            the driver sees bytes arrive, else the time of the call. None waits for ever.
+        requests: Requests in flight, of all operations together; further ones wait. A streamed object counts until
+            the service answers, not while the application consumes it.
+        attempt_timeout: Seconds after which one attempt fails: without a byte arriving where the driver sees that,
+            else in all. None waits for ever.
         operation_timeout: Seconds that one whole operation may take, with all its attempts; None for any time.
-            What the application's own pace decides (`stream`, `list`, `open_writer`) is not limited.
+            Operations that go at the application's pace (`stream`, `list`, `open_writer`) are not limited.
     """
 
     requests: int = Field(default=256, ge=1, le=10_000)
@@ -344,9 +347,9 @@ class CorsRule(Model):
     Attributes:
         origins: ``https://app.example.com`` or ``*``.
         methods: ``GET PUT POST DELETE HEAD``.
-        headers: Request headers that browsers may send.
-        expose: Response headers that scripts may read.
-        max_age: Seconds that a browser may remember the answer.
+        headers: Request headers that a browser may send.
+        expose: Response headers that a script may read.
+        max_age: Seconds for which a browser may remember this rule.
     """
 
     origins: tuple[str, ...]
@@ -357,10 +360,10 @@ class CorsRule(Model):
 
 
 class LifecycleRule(Model):
-    """Objects that expire by themselves.
+    """Objects that the bucket deletes by itself.
 
     Attributes:
-        prefix: Start of their paths; empty for all.
+        prefix: Start of the objects' paths; empty for all objects.
         expire_days: Age in days at which they are deleted.
     """
 
@@ -369,12 +372,12 @@ class LifecycleRule(Model):
 
 
 class LifecycleConfig(Model):
-    """What the bucket throws away by itself.
+    """What the bucket removes by itself.
 
     Attributes:
-        abort_multipart_days: Age in days of an upload that nobody completed.
-        expire_noncurrent_days: Days since a version was overwritten or deleted.
-        rules: Objects that expire.
+        abort_multipart_days: Age in days at which an upload is aborted that nobody completed.
+        expire_noncurrent_days: Days after which a version is removed that was overwritten or deleted.
+        rules: Objects that are deleted by their age.
     """
 
     abort_multipart_days: int | None = Field(default=None, gt=0)
@@ -390,9 +393,9 @@ class GrantConfig(Model):
     """What one identity may do.
 
     Attributes:
-        to: The identity by its name: ``role/app``, ``serviceAccount:…``, ``irsa/<namespace>/<service account>``,
+        to: Name of the identity: ``role/app``, ``serviceAccount:…``, ``irsa/<namespace>/<service account>``,
             ``token/app``.
-        access: ``read write list presign delete admin``; admin is all of them.
+        access: Any of ``read write list presign delete admin``; ``admin`` is all of them.
     """
 
     to: str
@@ -400,16 +403,15 @@ class GrantConfig(Model):
 
 
 class ExpectConfig(Model):
-    """What the application may rely on, for `tandem doctor` and for refusing early.
+    """What the application may rely on. `tandem doctor` compares it with the bucket.
 
-    A key that is left out is not promised, and nothing is compared with it: an adopted bucket keeps what its spec does
-    not mention.
+    A key that is left out is not promised and not compared: an adopted bucket keeps what its spec does not mention.
 
     Attributes:
         versioning: Whether overwritten and deleted objects are kept as versions.
         public: Whether anybody may read without a signature.
         cors: CORS rules of the bucket.
-        lifecycle: What the bucket throws away by itself.
+        lifecycle: What the bucket removes by itself.
         presign_max_age: Seconds after which the bucket refuses presigned URLs, whatever their own expiry says.
         capabilities: What the backend was provisioned for.
         grants: Who may do what.
@@ -447,9 +449,9 @@ class NamedStorageConfig(Model):
     """One named backend.
 
     Attributes:
-        name: What the application calls it.
-        driver: Which driver opens it: one of `DRIVERS`, or one that another distribution registers.
-        primary: Whether it is also the backend without a name.
+        name: Name by which the application opens it.
+        driver: Name of its driver: one of `DRIVERS`, or one that another distribution registers.
+        primary: Whether it is the backend that an application gets without naming one.
         local: Settings of the driver ``local``.
         s3: Settings of the driver ``s3``.
         gcs: Settings of the driver ``gcs``.
@@ -457,13 +459,14 @@ class NamedStorageConfig(Model):
         r2: Settings of the driver ``r2``.
         memory: Settings of the driver ``memory``.
         transfer: How large objects are moved.
-        retry: How often what failed is tried again.
-        limits: How long and how much at once.
-        read_fallback: Backend that has what this one does not have yet; see `runtime.fallback`.
-        expect: What was provisioned.
-        identity: Who the application is, by the name of one of ``expect.grants``: what that grant does not allow is
-            refused before anything is asked. Without it nothing is.
-        plugin: Settings of a driver from elsewhere; in a document they stand under the driver's name.
+        retry: How often a failed request is sent again.
+        limits: How much time and how many requests at once it may take.
+        read_fallback: Name of the backend to read from what this one does not have yet, during a migration; see
+            `runtime.fallback`.
+        expect: What the application may rely on.
+        identity: Who the application is: the name of one of ``expect.grants``. Operations that this grant does not
+            allow are refused before any request. Without it none are.
+        plugin: Settings of a driver of another distribution; in a document they stand under the driver's name.
     """
 
     name: BackendName
@@ -549,9 +552,9 @@ class KVLocalConfig(Model):
     """Entries in a SQLite file of this machine, for any number of its processes.
 
     Attributes:
-        base_path: Directory of the file; relative to the working directory of the application. Not on a network
-            file system.
-        fsync: Whether every write waits for the disk, to outlive a power failure and not only a crash.
+        base_path: Directory of the file; a relative one is below the working directory of the application. Not on a
+            network file system.
+        fsync: Whether every write waits for the disk, to survive a power failure and not only a crash.
     """
 
     base_path: str = Field(default="./kv", min_length=1)
@@ -565,7 +568,7 @@ class KVRedisConfig(Model):
         url: ``redis://host:6379/0``, ``rediss://…`` for TLS, ``unix://…``; with user and password it is a secret.
         password: Password, when it is not in the URL.
         prefix: First part of every key, so that applications can share a server.
-        timeout: Seconds that the server has for one answer.
+        timeout: Seconds in which the server has to answer.
     """
 
     url: RedisUrl
@@ -578,9 +581,9 @@ class NamedKVConfig(Model):
     """One named key-value store.
 
     Attributes:
-        name: What the application calls it.
-        driver: What keeps the entries.
-        primary: Whether it is also the store without a name.
+        name: Name by which the application opens it.
+        driver: What keeps the entries: ``memory``, ``local`` or ``redis``.
+        primary: Whether it is the store that an application gets without naming one.
         memory: Settings of the driver ``memory``.
         local: Settings of the driver ``local``.
         redis: Settings of the driver ``redis``.
@@ -655,14 +658,14 @@ class StorageConfig(Model):
     Attributes:
         name: Name of this configuration.
         enabled: Whether the application uses storage at all.
-        env: Deployment environment, as lexigram names it; nothing is derived from it but warnings.
-        default_driver: Driver of the single backend ``default`` when no backends are listed.
-        health_check_timeout: Seconds that one backend has to answer when it is checked at start.
-        drivers: Settings by driver, for backends that carry none themselves.
+        env: Deployment environment, a key of lexigram-storage; it decides about nothing but warnings.
+        default_driver: Driver of the one backend ``default``, if no backends are listed.
+        health_check_timeout: Seconds in which each backend has to answer a health check.
+        drivers: Settings by driver, for backends without settings of their own.
         service: Limits on uploads.
-        identity: Who the application is, on every backend that has grants and no ``identity`` of its own.
+        identity: ``identity`` of every backend that has grants and no ``identity`` of its own.
         backends: The named backends.
-        kv: The named key-value stores; none when it is left out.
+        kv: The named key-value stores.
     """
 
     name: str = "storage"
@@ -816,8 +819,8 @@ class StorageDocument(Model):
         version: Version of the contract, ``1`` or ``1.3``.
         project: Pulumi project.
         stack: Pulumi stack.
-        fingerprint: `fingerprint` of the document; where it stands, the document is generated.
-        storage: The configuration, secrets as references.
+        fingerprint: SHA-256 of a generated document without this key; it shows whether somebody edited it.
+        storage: The configuration, with references in place of secrets.
     """
 
     version: Annotated[int | float | str, AfterValidator(check_version)] = VERSION

@@ -14,7 +14,7 @@ LocalStorage        one machine, many processes      everything acknowledged, al
 RedisKVStorage      many instances                   what the server keeps
 ==================  ===============================  ===================================================
 
-Values are what JSON holds, and come back equal; files belong into a blob store, passwords and API keys into a vault.
+Values are what JSON can hold, and come back equal. Files belong in a blob store, passwords and API keys in a vault.
 What is the same everywhere is said in `runtime.kv.protocol` and held by `runtime.testing.kv_conformance`.
 """
 

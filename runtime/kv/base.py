@@ -64,15 +64,15 @@ def _operation(
 
 
 class KVStorage(Primitives, KVStoreProtocol):
-    """Base of the stores; `runtime.kv.protocol` says what they have in common.
+    """Base of the stores. `runtime.kv.protocol` says what every method does, and what it may be given.
 
     Args:
         name: What the application calls the store, for messages.
 
     Attributes:
         name: That name.
-        driver: What keeps the entries: ``memory``, ``local``, ``redis``.
-        hooks: What is called around every operation, see `runtime.hooks`.
+        driver: What keeps the entries: ``memory``, ``local`` or ``redis``.
+        hooks: Callables that are called around every operation, see `runtime.hooks`.
     """
 
     driver: ClassVar[str]
@@ -86,13 +86,13 @@ class KVStorage(Primitives, KVStoreProtocol):
         return f"<{type(self).__name__} {self.name!r}>"
 
     async def connect(self) -> None:
-        """Make the store's clients; nothing is asked of it yet."""
+        """Make the store's clients; nothing is read or written yet. The first use does it, too."""
         if self._state != _OPEN:
             self._open()
             self._state = _OPEN
 
     async def disconnect(self) -> None:
-        """Close the store's clients; a second call does nothing."""
+        """Close the store's clients; a second call does nothing. Using the store afterwards is an error."""
         was, self._state = self._state, _CLOSED
         if was == _OPEN:
             await self._close()
@@ -108,13 +108,13 @@ class KVStorage(Primitives, KVStoreProtocol):
 
     @_operation
     async def get(self, key: str, namespace: str | None = None) -> Any:
-        """The value of *key*, None when there is none."""
+        """The value of *key*, or None if it is missing."""
         stored = await self._get(checked_namespace(namespace), checked_key(key))
         return None if stored is MISSING else self._unpack(stored)
 
     @_operation
     async def set(self, key: str, value: Any, ttl: TTL = None, namespace: str | None = None) -> bool:
-        """Write *value*, whatever was there before, for *ttl*. Gives True; what goes wrong is raised."""
+        """Write *value*, whatever was there before. Always returns True: what goes wrong is raised."""
         space, name, stored = checked_namespace(namespace), checked_key(key), self._pack(value)
         warn_of_secrets(self.name, name, value)
         await self._set(space, name, stored, milliseconds(ttl))
@@ -122,31 +122,31 @@ class KVStorage(Primitives, KVStoreProtocol):
 
     @_operation
     async def add(self, key: str, value: Any, ttl: TTL = None, namespace: str | None = None) -> bool:
-        """Write *value* only where nothing is, and tell whether it was written."""
+        """Write *value* only if *key* is missing. Returns whether it was written."""
         space, name, stored = checked_namespace(namespace), checked_key(key), self._pack(value)
         warn_of_secrets(self.name, name, value)
         return await self._add(space, name, stored, milliseconds(ttl))
 
     @_operation
     async def delete(self, key: str, namespace: str | None = None) -> bool:
-        """Remove *key*, and tell whether it was there."""
+        """Remove *key*. Returns whether it was there."""
         return await self._delete(checked_namespace(namespace), checked_key(key))
 
     @_operation
     async def exists(self, key: str, namespace: str | None = None) -> bool:
-        """Whether *key* is there; also where its value is None."""
+        """Whether *key* is there. It tells a value of None from a missing key, as `get` does not."""
         return await self._exists(checked_namespace(namespace), checked_key(key))
 
     @_operation
     async def touch(self, key: str, ttl: TTL = None, namespace: str | None = None) -> bool:
-        """Let *key* live for *ttl* from now on (None: for ever), and tell whether it was there."""
+        """Let *key* live for *ttl* from now on, for ever if that is None. Returns whether it was there."""
         return await self._touch(checked_namespace(namespace), checked_key(key), milliseconds(ttl))
 
     @_operation
     async def incr(self, key: str, amount: int = 1, ttl: TTL = None, namespace: str | None = None) -> int:
-        """Add *amount* to a whole number, from 0 where nothing is, and give the sum.
+        """Add *amount* to a whole number, and return the sum. A missing key counts as 0.
 
-        *ttl* is for a counter that this call makes; one that is there keeps its own expiry.
+        *ttl* is for a counter that this call makes; one that is there already keeps its own expiry.
         """
         space, name = checked_namespace(namespace), checked_key(key)
         return await self._incr(space, name, checked_amount(amount), milliseconds(ttl))
@@ -155,7 +155,7 @@ class KVStorage(Primitives, KVStoreProtocol):
     async def compare_and_set(
         self, key: str, expected: Any, value: Any, ttl: TTL = None, namespace: str | None = None
     ) -> bool:
-        """Write *value* only while `get` would answer *expected*, and tell whether it was written."""
+        """Write *value* only if `get` would return *expected*. Returns whether it was written."""
         space, name, stored = checked_namespace(namespace), checked_key(key), self._pack(value)
         length = milliseconds(ttl)
         warn_of_secrets(self.name, name, value)
@@ -168,14 +168,14 @@ class KVStorage(Primitives, KVStoreProtocol):
 
     @_operation
     async def get_many(self, keys: Iterable[str], namespace: str | None = None) -> dict[str, Any]:
-        """The values of those *keys* that are there, in the order asked for."""
+        """The values of those *keys* that are there, in the order of *keys*."""
         space, names = checked_namespace(namespace), [checked_key(key) for key in _several(keys)]
         found = await self._get_many(space, list(dict.fromkeys(names)))
         return {name: self._unpack(found[name]) for name in names if name in found}
 
     @_operation
     async def set_many(self, values: Mapping[str, Any], ttl: TTL = None, namespace: str | None = None) -> bool:
-        """Write all of *values* or, when something goes wrong, none. Gives True."""
+        """Write all of *values*, or none if something goes wrong. Always returns True."""
         space, length = checked_namespace(namespace), milliseconds(ttl)
         stored = {checked_key(key): self._pack(value) for key, value in values.items()}
         for name, value in values.items():
@@ -195,7 +195,7 @@ class KVStorage(Primitives, KVStoreProtocol):
 
     @_operation
     async def clear(self, namespace: str | None = None) -> bool:
-        """Remove every key of a namespace; None: of all namespaces, ``""``: of the default one alone. Gives True."""
+        """Remove every key of *namespace*; see the protocol for None. Always returns True."""
         await self._clear(None if namespace is None else checked_namespace(namespace))
         return True
 
@@ -206,19 +206,19 @@ class KVStorage(Primitives, KVStoreProtocol):
 
     @_operation
     async def sweep(self) -> int:
-        """Free the room of all expired entries now, and tell how many it were.
+        """Free the space of all expired entries now. Returns their number.
 
-        It happens by and by as entries are written. They are in no answer before that either.
+        Writing frees it step by step anyway, and expired entries are in no answer before that either.
         """
         return await self._sweep()
 
     @_operation
     async def describe(self) -> Mapping[str, Any]:
-        """What the store says of itself; raises when it can not be used."""
+        """What the store says of itself, for people and logs; raises when the store can not be used."""
         return {"driver": self.driver, **await self._check()}
 
     async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
-        """Whether the store answers, within *timeout* seconds. Never raises: what is wrong is in the result."""
+        """Whether the store answers within *timeout* seconds. Never raises: the result says what is wrong."""
         return await examine(self.name, self.driver, self.describe, seconds=timeout, bug="an error in the store")
 
     def _demand_open(self) -> None:
