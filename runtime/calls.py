@@ -219,7 +219,9 @@ class Calls(Driver):
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         return await self._call(self._driver.start_multipart, path, options, safe=False)  # a second one would be left
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         return await self._call(self._driver.put_part, path, upload_id, number, data, checksum)
 
     async def complete_multipart(

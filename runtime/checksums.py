@@ -26,7 +26,7 @@ from anyio.to_thread import run_sync
 from runtime.errors import ChecksumMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from runtime.config import NamedStorageConfig
     from runtime.driver import Bytes
@@ -113,25 +113,35 @@ def algorithm_of(checksum: str) -> str:
     return checksum.partition(":")[0]
 
 
-async def compute(algorithm: str, data: Bytes) -> str:
-    """The checksum of *data*, without keeping the event loop from its work for long."""
+async def compute(algorithm: str, *pieces: Bytes) -> str:
+    """The checksum of *pieces*, one after the other, without keeping the event loop from its work for long."""
     sum_ = running(algorithm)
-    await update(sum_, data)
+    await update(sum_, *pieces)
     return written(algorithm, sum_.digest())
 
 
-async def update(sum_: Running, data: Bytes) -> None:
-    """Take *data* in without keeping the event loop from its work for long."""
-    if len(data) <= INLINE:
-        sum_.update(data)
+async def update(sum_: Running, *pieces: Bytes) -> None:
+    """Take *pieces* in, one after the other, without keeping the event loop from its work for long."""
+    if sum(map(len, pieces)) <= INLINE:
+        _update(sum_, pieces)
     elif isinstance(sum_, Crc):  # a millisecond for 8 MiB; waking a thread costs a tenth of that
-        view = memoryview(data)
-        for start in range(0, len(view), _STEP):
-            if start:
-                await anyio.lowlevel.checkpoint()
-            sum_.update(view[start : start + _STEP])
+        done = 0
+        for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), _STEP):
+                if done >= _STEP:
+                    await anyio.lowlevel.checkpoint()
+                    done = 0
+                step = view[start : start + _STEP]
+                sum_.update(step)
+                done += len(step)
     else:
-        await run_sync(sum_.update, data)
+        await run_sync(_update, sum_, pieces)
+
+
+def _update(sum_: Running, pieces: Iterable[Bytes]) -> None:
+    for piece in pieces:
+        sum_.update(piece)
 
 
 def demand(expected: str, found: str) -> None:
@@ -164,7 +174,7 @@ class PartsChecksum:
         self._next = 1
         self._turn = anyio.Condition()
 
-    async def add(self, number: int, data: Bytes) -> str | None:
+    async def add(self, number: int, data: Sequence[Bytes]) -> str | None:
         """Take part *number* in, counted from 1; gives its own checksum.
 
         A hash waits for the parts before it; a part that is given again counts once.
@@ -172,21 +182,21 @@ class PartsChecksum:
         own = None
         for name, parts in self._crcs.items():
             crc = Crc(name)
-            await update(crc, data)
-            parts[number] = (crc.value, len(data))
+            await update(crc, *data)
+            parts[number] = (crc.value, sum(map(len, data)))
             if name == self._of_parts:
                 own = written(name, crc.digest())
         if self._hashes:
             await self._hash(number, data)
         return own
 
-    async def _hash(self, number: int, data: Bytes) -> None:
+    async def _hash(self, number: int, data: Sequence[Bytes]) -> None:
         async with self._turn:
             while self._next < number:
                 await self._turn.wait()
             if self._next == number:
                 for sum_ in self._hashes.values():
-                    await update(sum_, data)
+                    await update(sum_, *data)
                 self._next += 1
                 self._turn.notify_all()
 

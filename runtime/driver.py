@@ -240,8 +240,13 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         """Send part *number* (from 1). Gives the token that `complete_multipart` needs for it.
+
+        *data* are the buffers that the part came in, one after the other: at least one, none empty, and none changes
+        any more, so that they can be sent again. A service that wants one has ``b"".join(data)``.
 
         *checksum* is the part's own, in the algorithm `own_checksum` where that is a CRC.
         """

@@ -211,7 +211,9 @@ class FallbackDriver(Driver):
             self._conditional[path, upload_id] = chosen, held
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         return await self._new.put_part(path, upload_id, number, data, checksum)
 
     async def complete_multipart(

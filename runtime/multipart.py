@@ -20,7 +20,7 @@ from runtime import checksums
 from runtime.checksums import PartsChecksum
 from runtime.errors import NotSupportedError
 from runtime.models import with_checksum
-from runtime.pieces import Span
+from runtime.pieces import Span, joined
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -117,10 +117,11 @@ async def send(
         await source.open()
         plan = plan_parts(source.size, part_size, driver.capabilities)
         first = await source.read(plan.first)
-        if len(first) < plan.first or not await source.more():
-            info = await driver.put(path, first, await summed(driver, first, options))
+        if source.count < plan.first or not await source.more():
+            data = joined(first)
+            info = await driver.put(path, data, await summed(driver, data, options))
             if sent is not None:
-                sent(len(first))
+                sent(len(data))
         else:
             sender = _Sender(driver, path, source, options, plan, first, sent)
             del first  # the sender lets go of it as soon as it is sent
@@ -160,7 +161,7 @@ class _Sender:
         source: Source,
         options: UploadOptions,
         plan: Plan,
-        first: Bytes,
+        first: list[Bytes],
         sent: Callable[[int], None] | None,
     ) -> None:
         self._driver = driver
@@ -206,7 +207,7 @@ class _Sender:
         slots = anyio.Semaphore(concurrency)
         failures: list[Exception] = []
 
-        async def put(number: int, data: Bytes | Span) -> None:
+        async def put(number: int, data: list[Bytes] | Span) -> None:
             try:
                 await self._put(number, data)
             except Exception as exc:  # noqa: BLE001 - raised below, without the group around it
@@ -230,18 +231,18 @@ class _Sender:
         if failures:
             raise failures[0]
 
-    async def _next(self, number: int) -> Bytes | Span:
+    async def _next(self, number: int) -> list[Bytes] | Span:
         if number == 1:
-            first, self._first = self._first, b""
+            first, self._first = self._first, []
             return first
         if self._source.spans and self._source.size is not None:
             start, size = self._plan.first * (number - 1), self._plan.size_of(number)
             return Span(start, max(min(size, self._source.size - start), 0))
         if not await self._source.more():
-            return b""
+            return []
         return await self._source.read(self._plan.size_of(number))
 
-    async def _put(self, number: int, data: Bytes | Span) -> None:
+    async def _put(self, number: int, data: list[Bytes] | Span) -> None:
         if isinstance(data, Span):
             data = await self._source.read_at(data)
         checksum = None if self._sums is None else await self._sums.add(number, data)
@@ -249,7 +250,7 @@ class _Sender:
         self._tokens[number] = await self._driver.put_part(self._path, self._upload_id, number, data, checksum)
         self._sending -= 1
         if self._sent is not None:
-            self._sent(len(data))
+            self._sent(sum(map(len, data)))
 
     async def _complete(self) -> FileInfo:
         tokens = [token for _, token in sorted(self._tokens.items())]

@@ -1,4 +1,4 @@
-"""Reading bytes that come from elsewhere in parts of an exact size.
+"""Reading bytes that come from elsewhere in parts of an exact size, each a list of pieces that are not joined.
 
 An error of the source reaches the caller as it was raised (`Source.failure`), and what was read until
 then is never taken for the whole. `runtime.sources` chooses the class for what the caller gave.
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 MIB: Final = 1024 * 1024
 _END: Final = object()
-_LARGE: Final = 64
-"""A piece of at least this fraction of a part is large."""
+SMALL: Final = 64 * 1024
+"""Bytes that are sent, hashed or written by themselves; fewer are put together, up to a block."""
+
+BLOCK: Final = MIB
 
 
 def too_large(limit: int) -> QuotaExceededError:
@@ -35,45 +37,76 @@ def too_large(limit: int) -> QuotaExceededError:
 
 
 class Cutter:
-    """Pieces of any size in, pieces of an exact size out; copies at most once and holds less than one of each.
+    """Pieces of any size in, lists of pieces with an exact number of bytes out.
 
-    What is put together from large pieces has its room from the beginning: a `bytearray` that grows by them is moved
-    again and again, takes an eighth more than it holds, and leaves holes behind that no later part fits into.
+    A large piece is handed on as it is: putting a part together costs more than sending it. Small ones are put
+    together in blocks. What is cut off a piece is copied, as it would keep all of the piece in memory, unless a part
+    lies wholly within one.
     """
 
-    __slots__ = ("_filled", "_part", "_rest")
+    __slots__ = ("_block", "_cut", "_rest", "_size", "_whole")
 
     def __init__(self) -> None:
-        self._part = bytearray()
-        self._filled = 0
+        self._whole: list[Bytes] = []
+        self._block = bytearray()
+        self._size = 0
         self._rest = memoryview(b"")
+        self._cut = False
 
     def push(self, piece: Bytes) -> None:
         """Add the next piece; only after `pop` gave None. It must not change any more."""
         self._rest = memoryview(piece)
+        self._cut = False
 
-    def pop(self, size: int) -> Bytes | None:
+    def pop(self, size: int) -> list[Bytes] | None:
         """The next *size* bytes, or None when another piece is needed for them."""
-        rest, filled = self._rest, self._filled
-        if not filled and len(rest) >= size:
-            self._rest = rest[size:]
-            return rest[:size]
-        taken = rest[: size - filled]
-        if not filled and len(taken) >= size // _LARGE:
-            self._part = bytearray(size)
-        self._rest = rest[len(taken) :]
-        self._part[filled : filled + len(taken)] = taken
-        self._filled = filled + len(taken)
-        return self.flush() if self._filled == size else None
+        rest, room = self._rest, size - self._size
+        if len(rest) > room:
+            self._add(rest[:room], copied=room < size)
+            self._rest, self._cut = rest[room:], True
+        else:
+            self._add(rest, copied=self._cut and len(rest) < size)
+            self._rest = memoryview(b"")
+        return self.flush() if self._size == size else None
 
-    def flush(self) -> Bytes:
+    def _add(self, piece: memoryview, *, copied: bool) -> None:
+        self._size += len(piece)
+        if len(piece) < SMALL:
+            self._block += piece
+            if len(self._block) >= BLOCK:
+                self._close_block()
+        else:
+            self._close_block()
+            self._whole.append(bytes(piece) if copied else piece)
+
+    def _close_block(self) -> None:
+        if self._block:
+            self._whole.append(self._block)
+            self._block = bytearray()
+
+    def flush(self) -> list[Bytes]:
         """What is left, when no more pieces come."""
-        part, filled = self._part, self._filled
-        self._part, self._filled = bytearray(), 0
-        return part if len(part) == filled else memoryview(part)[:filled]
+        self._close_block()
+        whole = self._whole
+        self._whole, self._size = [], 0
+        return whole
 
     def __bool__(self) -> bool:
-        return bool(self._filled or self._rest)
+        return bool(self._size or self._rest)
+
+
+def joined(pieces: list[Bytes]) -> Bytes:
+    """The bytes of *pieces* in one buffer; the list is empty then, so that they are never in memory twice."""
+    if len(pieces) == 1:
+        return pieces.pop()
+    whole, end = bytearray(sum(map(len, pieces))), 0
+    pieces.reverse()
+    with memoryview(whole) as view:
+        while pieces:
+            piece = pieces.pop()
+            view[end : end + len(piece)] = piece
+            end += len(piece)
+    return whole
 
 
 class Span(NamedTuple):
@@ -105,8 +138,8 @@ class Source(ABC):
         self.limit: int | None = None
         self.failure: BaseException | None = None
 
-    async def read(self, size: int) -> Bytes:
-        """Exactly *size* bytes, fewer only at the end."""
+    async def read(self, size: int) -> list[Bytes]:
+        """Exactly *size* bytes, fewer only at the end; no piece of them is empty or changes any more."""
         try:
             part = await self._take(size)
         except BaseException as exc:
@@ -114,13 +147,13 @@ class Source(ABC):
             raise
         return self._counted(part)
 
-    def _counted(self, part: Bytes) -> Bytes:
-        self.count += len(part)
+    def _counted(self, part: list[Bytes]) -> list[Bytes]:
+        self.count += sum(map(len, part))
         if self.limit is not None and self.count > self.limit:
             raise too_large(self.limit)
         return part
 
-    async def read_at(self, span: Span) -> Bytes:
+    async def read_at(self, span: Span) -> list[Bytes]:
         """The bytes of *span*; only where `spans`."""
         try:
             part = await self._take_at(span)
@@ -147,12 +180,12 @@ class Source(ABC):
         """Close what this source opened itself, and generators that were not read to their end."""
 
     @abstractmethod
-    async def _take(self, size: int) -> Bytes: ...
+    async def _take(self, size: int) -> list[Bytes]: ...
 
     @abstractmethod
     async def _more(self) -> bool: ...
 
-    async def _take_at(self, span: Span) -> Bytes:
+    async def _take_at(self, span: Span) -> list[Bytes]:
         raise NotImplementedError(span)
 
 
@@ -161,15 +194,14 @@ class Memory(Source):
 
     def __init__(self, data: Bytes) -> None:
         super().__init__(len(data))
-        self._cutter = Cutter()
-        self._cutter.push(data)
+        self._rest = memoryview(data)
 
-    async def _take(self, size: int) -> Bytes:
-        part = self._cutter.pop(size)
-        return self._cutter.flush() if part is None else part
+    async def _take(self, size: int) -> list[Bytes]:
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return [part] if part else []
 
     async def _more(self) -> bool:
-        return bool(self._cutter)
+        return bool(self._rest)
 
 
 class Pieces(Source):
@@ -201,7 +233,7 @@ class AsyncPieces(Pieces):
         super().__init__()
         self._iterator: AsyncIterator[bytes] = aiter(pieces)
 
-    async def _take(self, size: int) -> Bytes:
+    async def _take(self, size: int) -> list[Bytes]:
         while (part := self._cutter.pop(size)) is None:
             if not await self._pull():
                 return self._cutter.flush()
@@ -236,7 +268,7 @@ class Threaded(Source):
         super().__init__()
         self._reading = Lock()
 
-    async def _take(self, size: int) -> Bytes:
+    async def _take(self, size: int) -> list[Bytes]:
         return await run_sync(self._locked, self._take_now, size, abandon_on_cancel=True)
 
     async def _more(self) -> bool:
@@ -252,7 +284,7 @@ class Threaded(Source):
             return function(*arguments)
 
     @abstractmethod
-    def _take_now(self, size: int) -> Bytes: ...
+    def _take_now(self, size: int) -> list[Bytes]: ...
 
     @abstractmethod
     def _more_now(self) -> bool: ...
@@ -268,7 +300,7 @@ class SyncPieces(Threaded, Pieces):
         super().__init__()
         self._iterator: Iterator[bytes] = iter(pieces)
 
-    def _take_now(self, size: int) -> Bytes:
+    def _take_now(self, size: int) -> list[Bytes]:
         while (part := self._cutter.pop(size)) is None:
             if not self._pull():
                 return self._cutter.flush()

@@ -57,12 +57,12 @@ class _File(Threaded):
     async def open(self) -> None:
         self.size = await run_sync(_remaining, self._file)
 
-    def _take_now(self, size: int) -> Bytes:
+    def _take_now(self, size: int) -> list[Bytes]:
         room = size if self.size is None else min(size, max(self.size - self.count, 0) + 1)
         part = self._fill(room)
         if len(part) == room < size and not self._ended:  # the file has grown since it was opened
             part += self._fill(size - room)
-        return part
+        return [part] if part else []
 
     def _fill(self, size: int) -> bytearray:
         part = bytearray(size)
@@ -145,10 +145,10 @@ class FixedFile(_PathFile):
         status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns
 
-    async def _take_at(self, span: Span) -> Bytes:
+    async def _take_at(self, span: Span) -> list[Bytes]:
         return await run_sync(self._read_at, span, abandon_on_cancel=True)
 
-    def _read_at(self, span: Span) -> Bytes:
+    def _read_at(self, span: Span) -> list[Bytes]:
         with self._idle:
             descriptor = self._file.fileno()  # raises when it is closed: the upload was given up
             self._readers += 1
@@ -159,7 +159,7 @@ class FixedFile(_PathFile):
                 while count := os.preadv(descriptor, [view[filled:]], span.start + filled):
                     filled += count
             del part[filled:]  # cut shorter meanwhile: `verify` will say so
-            return part
+            return [part] if part else []
         finally:
             with self._idle:
                 self._readers -= 1

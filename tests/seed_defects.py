@@ -23,7 +23,7 @@ from runtime.store import BlobStore
 from runtime.testing.conformance import BlobStoreConformance
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from runtime.driver import ByteRange, Bytes, ObjectReader
     from runtime.health import HealthCheckResult
@@ -85,7 +85,9 @@ class SeedError(Exception):
     "test_large_file_is_sent_in_parts",
 )
 class MultipartIsNeverAwaited(MemoryDriver):
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         raise TypeError("'coroutine' object is not subscriptable")
 
 
@@ -177,8 +179,10 @@ class EtagIsTheSecondOfTheClock(MemoryDriver):
     8, "test_upload_cancelled_between_parts_leaves_nothing", "test_iterator_that_raises_after_a_part_leaves_nothing"
 )
 class UnfinishedUploadsAreListed(MemoryDriver):
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
-        await self.put(f".upload_{upload_id}.tmp", data, _options())
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
+        await self.put(f".upload_{upload_id}.tmp", b"".join(data), _options())
         return await super().put_part(path, upload_id, number, data, checksum)
 
 

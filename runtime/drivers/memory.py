@@ -143,8 +143,10 @@ class MemoryDriver(Driver):
         self._begun[upload_id] = UnfinishedUpload(path, upload_id, datetime.now(UTC))
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
-        self._parts(path, upload_id)[number] = bytes(data)
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
+        self._parts(path, upload_id)[number] = b"".join(data)
         return str(number)
 
     async def complete_multipart(

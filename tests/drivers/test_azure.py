@@ -294,7 +294,7 @@ class TestParts:
         before = await azure.upload("kept", b"old", metadata={"v": "1"})
         driver = azure.driver
         upload_id = await driver.start_multipart("kept", TEXT)
-        await driver.put_part("kept", upload_id, 1, b"new" * 1000)
+        await driver.put_part("kept", upload_id, 1, [b"new" * 1000])
         await driver.abort_multipart("kept", upload_id)
         assert await azure.download("kept") == b"old"
         assert (await azure.info("kept")).etag == before.etag
@@ -302,10 +302,10 @@ class TestParts:
     async def test_blocks_that_another_write_took_away_are_a_reason_to_try_again(self, azure: BlobStore) -> None:
         driver = azure.driver
         upload_id = await driver.start_multipart("contended", TEXT)
-        token = await driver.put_part("contended", upload_id, 1, b"slow")
+        token = await driver.put_part("contended", upload_id, 1, [b"slow"])
         other = await driver.start_multipart("contended", TEXT)
         await driver.complete_multipart(
-            "contended", other, [await driver.put_part("contended", other, 1, b"fast")], 4, TEXT
+            "contended", other, [await driver.put_part("contended", other, 1, [b"fast"])], 4, TEXT
         )
         with pytest.raises(Exception, match="InvalidBlockList") as caught:
             await driver.complete_multipart("contended", upload_id, [token], 4, TEXT)
@@ -315,9 +315,9 @@ class TestParts:
     async def test_conditions_hold_for_the_commit_of_a_block_list(self, azure: BlobStore) -> None:
         driver = azure.driver
         upload_id = await driver.start_multipart("taken", TEXT)
-        tokens = [await driver.put_part("taken", upload_id, 1, b"x")]
+        tokens = [await driver.put_part("taken", upload_id, 1, [b"x"])]
         other = await azure.driver.start_multipart("taken", TEXT)
-        parts = [await driver.put_part("taken", other, 1, b"y")]
+        parts = [await driver.put_part("taken", other, 1, [b"y"])]
         only_new = UploadOptions(content_type="text/plain", if_not_exists=True)
         await driver.complete_multipart("taken", upload_id, tokens, 1, only_new)
         with pytest.raises(Exception, match="BlobAlreadyExists") as caught:

@@ -174,7 +174,7 @@ class TestParts:
         driver = gcs.driver
         upload_id = await driver.start_multipart("whole", TEXT)
         tokens = [
-            await driver.put_part("whole", upload_id, number, data[start : start + part])
+            await driver.put_part("whole", upload_id, number, [data[start : start + part]])
             for number, start in enumerate(range(0, len(data), part), 1)
         ]
         info = await driver.complete_multipart("whole", upload_id, tokens, len(data), TEXT)
@@ -183,7 +183,7 @@ class TestParts:
 
     async def test_nothing_is_seen_before_the_end(self, gcs: BlobStore) -> None:
         upload_id = await gcs.driver.start_multipart("later", TEXT)
-        await gcs.driver.put_part("later", upload_id, 1, payload(MIB))
+        await gcs.driver.put_part("later", upload_id, 1, [payload(MIB)])
         assert not await gcs.exists("later")
         await gcs.driver.abort_multipart("later", upload_id)
         assert [info.path async for info in gcs.list()] == []

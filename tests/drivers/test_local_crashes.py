@@ -162,7 +162,7 @@ async def test_start_of_another_process_spares_uploads_that_live_however_slow_th
 ) -> None:
     driver = store.driver
     upload_id = await driver.start_multipart("slow", OPTIONS)
-    token = await driver.put_part("slow", upload_id, 1, b"first")
+    token = await driver.put_part("slow", upload_id, 1, [b"first"])
     long_ago = time.time() - 10 * STALE_SECONDS
     for file in (root / ".tandem/temporary").iterdir():
         os.utime(file, (long_ago, long_ago))

@@ -129,7 +129,7 @@ async def test_parts_in_any_order_of_any_size_and_sent_twice_make_the_object(sto
     sizes = {1: 1000, 2: 70_000, 3: 10, 4: 300_000, 5: 1}
     for order in ((5, 4, 3, 2, 1), (2, 1, 4, 3, 5), (1, 3, 5, 2, 4), (1, 2, 2, 3, 4, 4, 5)):
         upload_id = await driver.start_multipart("parts", OPTIONS)
-        tokens = {n: await driver.put_part("parts", upload_id, n, digits(sizes[n], n)) for n in order}
+        tokens = {n: await driver.put_part("parts", upload_id, n, [digits(sizes[n], n)]) for n in order}
         listed = [tokens[number] for number in sorted(tokens)]
         await driver.complete_multipart("parts", upload_id, listed, sum(sizes.values()), OPTIONS)
         assert await store.download("parts") == b"".join(digits(sizes[n], n) for n in sorted(sizes)), order
@@ -139,8 +139,8 @@ async def test_parts_in_any_order_of_any_size_and_sent_twice_make_the_object(sto
 async def test_part_sent_again_with_another_size_replaces_the_first(store: BlobStore) -> None:
     driver = store.driver
     upload_id = await driver.start_multipart("parts", OPTIONS)
-    tokens = [await driver.put_part("parts", upload_id, n, digits(100, n)) for n in (1, 2, 3)]
-    tokens[1] = await driver.put_part("parts", upload_id, 2, digits(50, 7))
+    tokens = [await driver.put_part("parts", upload_id, n, [digits(100, n)]) for n in (1, 2, 3)]
+    tokens[1] = await driver.put_part("parts", upload_id, 2, [digits(50, 7)])
     await driver.complete_multipart("parts", upload_id, tokens, 250, OPTIONS)
     assert await store.download("parts") == digits(100, 1) + digits(50, 7) + digits(100, 3)
 
@@ -148,7 +148,7 @@ async def test_part_sent_again_with_another_size_replaces_the_first(store: BlobS
 async def test_parts_that_are_not_what_was_announced_make_no_object(store: BlobStore) -> None:
     driver = store.driver
     upload_id = await driver.start_multipart("parts", OPTIONS)
-    token = await driver.put_part("parts", upload_id, 1, b"12345")
+    token = await driver.put_part("parts", upload_id, 1, [b"12345"])
     with pytest.raises(OSError, match="announced"):
         await driver.complete_multipart("parts", upload_id, [token], 6, OPTIONS)
     await driver.abort_multipart("parts", upload_id)
@@ -158,6 +158,6 @@ async def test_parts_that_are_not_what_was_announced_make_no_object(store: BlobS
 async def test_closing_gives_up_uploads_that_were_not_completed(root: Path) -> None:
     async with open_local(root) as store:
         upload_id = await store.driver.start_multipart("parts", OPTIONS)
-        await store.driver.put_part("parts", upload_id, 1, b"12345")
+        await store.driver.put_part("parts", upload_id, 1, [b"12345"])
         assert unfinished(root)
     assert unfinished(root) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from runtime.models import UploadOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from runtime.driver import Bytes
 
 OPTIONS = UploadOptions(content_type="text/plain")
 XML = '<?xml version="1.0"?><Error><Code>{}</Code><Message>m</Message><RequestId>r1</RequestId></Error>'
@@ -188,6 +191,17 @@ async def test_a_busy_service_is_asked_again_with_the_same_bytes(call: Callable[
     async with opened(busy, busy, answer(200, "", 'ETag: "e"')) as (driver, script):
         assert (await call(driver)).etag == "e"
         assert [asked.rpartition(b"\r\n\r\n")[2] for asked in script.asked] == [b"x"] * 3
+
+
+async def test_a_part_of_several_buffers_is_sent_again_whole() -> None:
+    part: list[Bytes] = [b"a" * 70_000, memoryview(b"-b-")[1:2], bytearray(b"c" * 300_000)]
+    busy = answer(503, XML.format("SlowDown"))
+    async with opened(busy, b"", answer(200, "", 'ETag: "e"')) as (driver, script):  # b"": the connection breaks
+        assert await driver.put_part("a", "upload", 1, part) == "e"
+        bodies = [asked.rpartition(b"\r\n\r\n")[2] for asked in script.asked]
+        assert bodies == [b"a" * 70_000 + b"b" + b"c" * 300_000] * 3
+        sent = hashlib.sha256(bodies[0]).hexdigest().encode()
+        assert all(b"x-amz-content-sha256: " + sent in asked for asked in script.asked)
 
 
 async def test_a_service_that_stays_busy_is_rate_limited() -> None:

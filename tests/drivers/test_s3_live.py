@@ -83,7 +83,7 @@ async def opened(server: Server, **settings: Any) -> AsyncIterator[tuple[S3Drive
 
 async def multipart(driver: S3Driver, path: str, options: UploadOptions = OPTIONS) -> None:
     upload_id = await driver.start_multipart(path, options)
-    token = await driver.put_part(path, upload_id, 1, b"part")
+    token = await driver.put_part(path, upload_id, 1, [b"part"])
     await driver.complete_multipart(path, upload_id, [token], 4, options)
 
 

@@ -56,9 +56,11 @@ class Hollow(MemoryDriver):
         info = await self.head(path)
         return Endless(info, min(SIZE, SIZE if end is None else end) - start - self.cut)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
-        assert checksum == value_of("crc32c", data)
-        return f"{path} {upload_id} {number} {len(data)}"
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
+        assert checksum == value_of("crc32c", b"".join(data))
+        return f"{path} {upload_id} {number} {sum(map(len, data))}"
 
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions

@@ -165,14 +165,14 @@ async def test_two_openings_are_two_stores() -> None:
 async def test_parts_of_an_unknown_upload_are_refused() -> None:
     memory = driver()
     with pytest.raises(NotFoundError, match="no multipart upload 'x' is open"):
-        await memory.put_part("a", "x", 1, b"")
+        await memory.put_part("a", "x", 1, [b""])
     await memory.abort_multipart("a", "x")
 
 
 async def test_parts_that_do_not_add_up_are_refused_and_stay_open() -> None:
     memory = driver()
     upload_id = await memory.start_multipart("a", PLAIN)
-    token = await memory.put_part("a", upload_id, 1, b"123")
+    token = await memory.put_part("a", upload_id, 1, [b"123"])
     with pytest.raises(ChecksumMismatchError, match="3 bytes, 4 were announced"):
         await memory.complete_multipart("a", upload_id, [token], 4, PLAIN)
     assert (await memory.complete_multipart("a", upload_id, [token], 3, PLAIN)).size == 3

@@ -64,12 +64,14 @@ class Watched(MemoryDriver):
         await self._step("start")
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await self._step(f"part {number}")
-            self.sizes[number] = len(data)
+            self.sizes[number] = sum(map(len, data))
             return await super().put_part(path, upload_id, number, data, checksum)
         finally:
             self.in_flight -= 1
@@ -169,7 +171,7 @@ async def test_parts_that_arrive_out_of_order_are_put_in_order(
 ) -> None:
     put_part = watched.driver.put_part
 
-    async def slow_when_odd(path: str, upload_id: str, number: int, data: Bytes, checksum: str | None) -> str:
+    async def slow_when_odd(path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None) -> str:
         await anyio.sleep(0.01 * (number % 2))
         return await put_part(path, upload_id, number, data, checksum)
 
@@ -214,10 +216,12 @@ async def test_one_part_at_a_time_where_the_service_takes_them_in_order_only(
 class Forgetful(Watched):
     """Keeps no content, so that what memory there is was the upload's."""
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         await anyio.sleep(0.2 if number == 1 else 0.001)  # one slow part must not let others pile up
         assert data
-        return await super().put_part(path, upload_id, number, b"", checksum)
+        return await super().put_part(path, upload_id, number, [], checksum)
 
     async def complete_multipart(
         self, path: str, upload_id: str, parts: Sequence[str], size: int, options: UploadOptions
@@ -311,7 +315,9 @@ class Lingering(MemoryDriver):
 
     parts_linger = True
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         begun = self._begun[upload_id]
         try:
             await anyio.sleep(5 if number == 2 else 0)

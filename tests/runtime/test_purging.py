@@ -31,7 +31,7 @@ async def test_everything_goes_and_is_told(kind: str, server: ServerFactory, tmp
         for number in range(23):
             await store.upload(f"a/{number}", b"x" * 10)
         upload_id = await store.driver.start_multipart("unfinished", OPTIONS)
-        await store.driver.put_part("unfinished", upload_id, 1, b"x" * 100)
+        await store.driver.put_part("unfinished", upload_id, 1, [b"x" * 100])
         uploads = int(store.capabilities.list_multiparts)
         assert await contents(store) == Contents(23, 230, uploads=uploads)
         some = await contents(store, most=5)

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.pieces import Cutter
+from runtime.pieces import BLOCK, SMALL, Cutter, joined
 from runtime.sources import source_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from runtime.driver import Bytes
     from runtime.store import BlobStore
 
 DATA = bytes(range(256)) * 20
@@ -93,7 +94,7 @@ async def parts_of(data: Any, size: int) -> list[bytes]:
     await source.open()
     parts = []
     while await source.more():
-        parts.append(bytes(await source.read(size)))
+        parts.append(b"".join(await source.read(size)))
     await source.close()
     assert source.count == len(DATA)
     return parts
@@ -144,17 +145,68 @@ async def test_text_is_stored_as_utf8(store: BlobStore) -> None:
     assert await store.download("a.txt") == "grüß".encode()
 
 
-@given(st.lists(st.binary(max_size=50), max_size=20), st.integers(1, 40))
-def test_a_cutter_loses_and_adds_nothing_however_the_pieces_fall(pieces: list[bytes], size: int) -> None:
+def cut(given_pieces: list[bytes], size: int, *, small: int = SMALL, block: int = BLOCK) -> list[list[Bytes]]:
+    """The parts of *size* bytes that a cutter makes of pieces, and what is left."""
     cutter, parts = Cutter(), []
-    for piece in pieces:
-        cutter.push(piece)
-        while (part := cutter.pop(size)) is not None:
-            parts.append(bytes(part))
-    rest = bytes(cutter.flush())
-    assert b"".join([*parts, rest]) == b"".join(pieces)
-    assert all(len(part) == size for part in parts)
-    assert len(rest) < size
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runtime.pieces.SMALL", small)
+        patch.setattr("runtime.pieces.BLOCK", block)
+        for piece in given_pieces:
+            cutter.push(piece)
+            while (part := cutter.pop(size)) is not None:
+                parts.append(part)
+        return [*parts, cutter.flush()]
+
+
+@given(
+    st.lists(st.binary(max_size=50), max_size=20), st.integers(1, 40), st.sampled_from([1, 7, SMALL]), st.integers(1, 9)
+)
+def test_a_cutter_loses_and_adds_nothing_however_the_pieces_fall(
+    given_pieces: list[bytes], size: int, small: int, block: int
+) -> None:
+    *parts, rest = cut(given_pieces, size, small=small, block=block)
+    assert b"".join(b"".join(part) for part in [*parts, rest]) == b"".join(given_pieces)
+    assert all(sum(map(len, part)) == size for part in parts)
+    assert sum(map(len, rest)) < size
+    assert all(len(piece) for part in [*parts, rest] for piece in part)
+
+
+def test_large_pieces_are_handed_on_as_they_are() -> None:
+    large = [b"a" * SMALL, b"b" * SMALL]
+    part, _ = cut(large, 2 * SMALL)
+    assert [view.obj for view in part if isinstance(view, memoryview)] == large
+    assert all(found.obj is piece for found, piece in zip(part, large, strict=True) if isinstance(found, memoryview))
+
+
+def test_small_pieces_are_put_together() -> None:
+    part, rest = cut([b"x" * 1000] * 3000, 2 * BLOCK)
+    assert [len(piece) for piece in part] == [1_049_000, 2 * BLOCK - 1_049_000]
+    assert len(rest) == 1
+
+
+@pytest.mark.parametrize("piece", [SMALL, SMALL + 1, 5 * SMALL // 2, 3 * SMALL])
+def test_a_part_keeps_nothing_in_memory_but_its_own_bytes(piece: int) -> None:
+    size = 3 * SMALL + 11
+    for part in cut([bytes(piece) for _ in range(20)], size)[:-1]:
+        kept = {id(view.obj): memoryview(view.obj).nbytes for view in part if isinstance(view, memoryview)}
+        assert sum(kept.values()) + sum(len(each) for each in part if not isinstance(each, memoryview)) == size
+
+
+def test_parts_that_lie_within_one_piece_are_views_of_it() -> None:
+    piece = bytes(SMALL * 10)
+    *parts, rest = cut([piece], SMALL * 3)
+    views = [view for part in parts for view in part]
+    assert len(views) == 3
+    assert all(isinstance(view, memoryview) and view.obj is piece for view in views)
+    assert b"".join(rest) == bytes(SMALL)
+    assert not any(isinstance(view, memoryview) for view in rest)  # else the whole piece would stay for it
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=20))
+def test_joining_keeps_the_order_and_lets_go_of_the_pieces(given_pieces: list[bytes]) -> None:
+    held: list[Bytes] = list(given_pieces)
+    assert joined(held) == b"".join(given_pieces)
+    assert not held
 
 
 @pytest.mark.parametrize("size", [100, 1000, 100_000])
@@ -194,12 +246,12 @@ async def test_the_read_of_a_wrapper_is_the_one_that_is_called(store: BlobStore,
 async def test_a_file_that_grows_while_it_is_read_is_not_cut(on_disk: Path) -> None:
     source = source_of(on_disk)
     await source.open()
-    begin = bytes(await source.read(5000))
+    begin = b"".join(await source.read(5000))
     with on_disk.open("ab") as more:
         more.write(b"!" * 3000)
-    rest = bytes(await source.read(100_000))
+    rest = b"".join(await source.read(100_000))
     while await source.more():
-        rest += bytes(await source.read(100_000))
+        rest += b"".join(await source.read(100_000))
     await source.close()
     assert begin + rest == DATA + b"!" * 3000
 

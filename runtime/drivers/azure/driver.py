@@ -178,14 +178,16 @@ class AzureDriver(Driver):
         self._uploads.add(upload_id)
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         name = b64encode(f"{upload_id}{number:05}".encode()).decode()
         query = {"comp": "block", "blockid": name}
         self._check_upload(upload_id)
         if checksum is None and self.own_checksum is not None:  # the service takes blocks by MD5 too, 15 times as slow
-            checksum = await checksums.compute("crc64nvme", data)
+            checksum = await checksums.compute("crc64nvme", *data)
         headers = wire.sent_checksum(checksum)
-        await self._http.read(Request("PUT", self._blob_url(path), query, headers, (data,)), {201})
+        await self._http.read(Request("PUT", self._blob_url(path), query, headers, tuple(data)), {201})
         return name
 
     async def complete_multipart(

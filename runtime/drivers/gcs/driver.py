@@ -178,7 +178,9 @@ class GCSDriver(Driver):
         self._sessions[upload_id] = session
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         await self._session(upload_id).send(self._http, data)
         return str(number)
 

@@ -21,7 +21,7 @@ from runtime.drivers.gcs.wire import CHECKSUM_FIELDS, FIELDS, resource_of
 from runtime.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from runtime.driver import Bytes
     from runtime.drivers._http import HttpClient, Reply
@@ -86,21 +86,14 @@ class Session:
         base, _, text = reply.headers["location"].partition("?")
         return cls(base, text)
 
-    async def send(self, http: HttpClient, data: Bytes) -> None:
+    async def send(self, http: HttpClient, data: Sequence[Bytes]) -> None:
         """Send the next part but for its end."""
-        total = len(self.held) + len(data)
+        body = (self.held, *data)
+        total = sum(map(len, body))
         ready = total - (total % QUANTUM or QUANTUM)  # the last bytes of all go with their number
-        if not ready:
-            self.held += bytes(data)
-            return
-        view = memoryview(data)
-        cut = ready - len(self.held)
-        if cut >= 0:
-            await self._put(http, (self.held, view[:cut]))
-            self.held = bytes(view[cut:])
-        else:
-            await self._put(http, (memoryview(self.held)[:ready],))
-            self.held = self.held[ready:] + bytes(view)
+        if ready:
+            await self._put(http, _until(body, ready))
+        self.held = b"".join(_from(body, ready))
 
     async def finish(self, http: HttpClient, size: int, checksum: str | None) -> dict[str, Any]:
         """Send what was held back, with the checksum of everything; gives the object's resource.
@@ -158,6 +151,16 @@ def _from(body: tuple[Bytes, ...], offset: int) -> tuple[Bytes, ...]:
             rest.append(memoryview(buffer)[offset:] if offset else buffer)
         offset = max(offset - len(buffer), 0)
     return tuple(rest)
+
+
+def _until(body: tuple[Bytes, ...], end: int) -> tuple[Bytes, ...]:
+    """The first *end* bytes of *body*."""
+    some: list[Bytes] = []
+    for buffer in body:
+        if end > 0:
+            some.append(memoryview(buffer)[:end] if end < len(buffer) else buffer)
+        end -= len(buffer)
+    return tuple(some)
 
 
 def _resource(reply: Reply) -> dict[str, Any]:

@@ -235,7 +235,9 @@ class LocalDriver(Driver):
         self._begun[upload.id] = UnfinishedUpload(path, upload.id, datetime.now(UTC))
         return upload.id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         return await in_thread(self._upload(path, upload_id).put, number, data)
 
     async def complete_multipart(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.drivers.local.stage import Hashes, Staged, pieces
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from runtime.drivers.local.stage import Stop
     from runtime.drivers.local.writing import Bucket
     from runtime.models import FileInfo, UploadOptions
+
+_STEP: Final = 8 * 1024 * 1024
+"""Bytes that are written between two looks at whether somebody still waits."""
 
 
 class Part:
@@ -59,13 +62,16 @@ class Upload:
         self._hashes = Hashes()
         self._hashed: list[Part] = []
 
-    def put(self, stop: Stop, number: int, data: Bytes) -> str:
+    def put(self, stop: Stop, number: int, data: Sequence[Bytes]) -> str:
         """Write part *number*, again if it was there already."""
-        view = memoryview(data).cast("B")
-        part = self._place(number, len(view))
-        for start in range(0, len(view), 8 * 1024 * 1024):
-            stop.check()
-            part.file.write(view[start : start + 8 * 1024 * 1024], part.offset + start)
+        part = self._place(number, sum(map(len, data)))
+        offset = part.offset
+        for buffer in data:
+            view = memoryview(buffer)
+            for start in range(0, len(view), _STEP):
+                stop.check()
+                part.file.write(view[start : start + _STEP], offset + start)
+            offset += len(view)
         part.written = True
         self._hash_on(stop)
         return str(number)

@@ -39,7 +39,7 @@ async def delete_many(requests: Requests, paths: Sequence[str]) -> list[DeleteFa
     # AWS wants this or a newer checksum, most compatible servers know only this one; it is no security measure
     digest = hashlib.md5(body, usedforsecurity=False).digest()
     headers = {"content-md5": b64encode(digest).decode(), "content-type": "application/xml"}
-    answer = await requests.send("POST", query=[("delete", "")], headers=headers, body=body)
+    answer = await requests.send("POST", query=[("delete", "")], headers=headers, body=(body,))
     code, message, request_id = error_fields(answer.body)
     if code:
         raise ServiceError(answer.status, code, message, request_id=request_id)

@@ -165,7 +165,7 @@ class S3Driver(Driver):
             kept = bool(told) and not options.checksum.startswith("md5:")
             headers |= told
         try:
-            answer = (await self._requests.send("PUT", path, headers=headers, body=data)).headers
+            answer = (await self._requests.send("PUT", path, headers=headers, body=(data,))).headers
         except ServiceError as exc:
             raise _conditional(exc, options) from exc.__cause__
         etag, version = answer.get("etag"), answer.get("x-amz-version-id")
@@ -174,7 +174,9 @@ class S3Driver(Driver):
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         return await self._multipart.start(path, options)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         return await self._multipart.put(path, upload_id, number, data, checksum)
 
     async def complete_multipart(

@@ -111,7 +111,7 @@ class Multipart:
     async def _begin(self, path: str, headers: Mapping[str, str]) -> str:
         return field(await self._requests.send("POST", path, query=[("uploads", "")], headers=headers), "UploadId")
 
-    async def put(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None) -> str:
+    async def put(self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None) -> str:
         """Send one part and give its etag, with its checksum behind a space where it has one."""
         query = [("partNumber", str(number)), ("uploadId", upload_id)]
         headers = s3_checksum.sent(checksum, self._checksum)
@@ -148,7 +148,7 @@ class Multipart:
             path,
             query=[("uploadId", upload_id)],
             headers={"content-type": "application/xml", **headers},
-            body=body.encode(),
+            body=(body.encode(),),
         )
         return field(answer, "ETag"), answer.headers.get("x-amz-version-id")
 

@@ -69,7 +69,7 @@ class Requests:
         *,
         query: Sequence[tuple[str, str]] = (),
         headers: Mapping[str, str] = _NOTHING,
-        body: Bytes = b"",
+        body: Sequence[Bytes] = (),
         most: int = MOST_BODY,
     ) -> Answer:
         """Send one request and read the answer whole.
@@ -79,7 +79,7 @@ class Requests:
             path: Object path as it is, whatever it holds; None for the bucket itself.
             query: Query parameters, not encoded.
             headers: Headers by lower-case name, all of which are signed.
-            body: What to send.
+            body: What to send, in one or several buffers.
             most: Bytes that the answer may have.
 
         Raises:
@@ -94,9 +94,9 @@ class Requests:
     async def begin(self, method: str, path: str, *, headers: Mapping[str, str]) -> Answer:
         """Send one request; the body of the answer is for the caller to take, or to close."""
         try:
-            return await self._once(method, path, (), headers, b"", None)
+            return await self._once(method, path, (), headers, (), None)
         except Exception as exc:  # noqa: BLE001 - as above
-            return await self._again(exc, method, path, (), headers, b"", None)
+            return await self._again(exc, method, path, (), headers, (), None)
 
     async def _again(
         self,
@@ -105,7 +105,7 @@ class Requests:
         path: str | None,
         query: Sequence[tuple[str, str]],
         headers: Mapping[str, str],
-        body: Bytes,
+        body: Sequence[Bytes],
         most: int | None,
     ) -> Answer:
         """Further attempts, after one that failed with *error*."""
@@ -133,7 +133,7 @@ class Requests:
         path: str | None,
         query: Sequence[tuple[str, str]],
         headers: Mapping[str, str],
-        body: Bytes,
+        body: Sequence[Bytes],
         most: int | None,
     ) -> Answer:
         now = datetime.now(UTC)
@@ -148,14 +148,14 @@ class Requests:
             text,
             {"host": self._address.host, **headers},
             self._payload_hash(body)
-            if len(body) <= _HASH_INLINE
+            if sum(map(len, body)) <= _HASH_INLINE
             else await asyncio.to_thread(self._payload_hash, body),
         )
         answer = await self._connections().send(
             method,
             f"{target}?{text}" if text else target,
             signed,
-            (body,) if body else (),
+            body,
             whole=most is not None,
             most=MOST_BODY if most is None else most,
             # a POST that is repeated here would not be counted as an attempt, which a lost commit is recognised by
@@ -175,7 +175,12 @@ class Requests:
             )
         return self._wire
 
-    def _payload_hash(self, body: Bytes) -> str:
+    def _payload_hash(self, body: Sequence[Bytes]) -> str:
         if self._address.secure:  # TLS protects the bytes; hashing them again costs as much as TLS itself
             return UNSIGNED_PAYLOAD
-        return hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
+        if not body:
+            return EMPTY_SHA256
+        sum_ = hashlib.sha256()
+        for buffer in body:
+            sum_.update(buffer)
+        return sum_.hexdigest()

@@ -25,7 +25,7 @@ from runtime.testing.conformance.support import MIB, async_pieces, paths_of, pay
 from runtime.testing.conformance.watching import Watched, part_size, through
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from runtime.driver import Bytes, Driver
     from runtime.store import BlobStore
@@ -52,7 +52,9 @@ class Sized(Watched):
         self.capabilities = replace(inner.capabilities, **capabilities)
         self.sizes: dict[int, int] = {}
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         self.sizes[number] = len(data)
         return await super().put_part(path, upload_id, number, data, checksum)
 
@@ -243,7 +245,7 @@ class Truth(Suite):
     async def test_capability_list_multiparts_is_true(self, store: BlobStore) -> None:
         options = UploadOptions(content_type="text/plain")
         upload_id = await store.driver.start_multipart("unfinished", options)
-        await store.driver.put_part("unfinished", upload_id, 1, payload(store.capabilities.min_part_size + 10))
+        await store.driver.put_part("unfinished", upload_id, 1, [payload(store.capabilities.min_part_size + 10)])
         found = await store.sweep(older_than=SOON, dry_run=True)
         assert bool(found) is store.capabilities.list_multiparts
         await store.driver.abort_multipart("unfinished", upload_id)

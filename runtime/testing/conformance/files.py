@@ -24,6 +24,7 @@ from runtime.testing.conformance.support import KIB, MIB, BrokenSourceError, dig
 from runtime.testing.conformance.watching import Watched, part_size, through
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from runtime.driver import ByteRange, Bytes, ObjectReader
@@ -42,7 +43,9 @@ class Counting(Watched):
         self.gets += 1
         return await super().get(path, byte_range)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -306,7 +309,7 @@ class Files(Suite):
 
         class Meanwhile(Watched):
             async def put_part(
-                self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None
+                self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
             ) -> str:
                 os.utime(source, (1, number))
                 return await super().put_part(path, upload_id, number, data, checksum)

@@ -16,7 +16,7 @@ from runtime.testing.conformance.support import KIB, MIB, async_pieces, paths_of
 from runtime.testing.conformance.watching import PassingReader, Watched, part_size, through
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from runtime.driver import ByteRange, Bytes, Driver, ObjectReader
@@ -59,7 +59,9 @@ class Told(Watched):
         self.told.append(options.checksum)
         return await super().put(path, data, options)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         self.told.append(checksum)
         return await super().put_part(path, upload_id, number, data, checksum)
 

@@ -51,7 +51,9 @@ class Interrupted(Watched):
         await self._step()
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         await self._step()
         token = await super().put_part(path, upload_id, number, data, checksum)
         await self._step()
@@ -91,7 +93,9 @@ class StubbornAbort(Watched):
 class Slow(Watched):
     """Takes its time for every part but the first."""
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         if number > 1:
             await anyio.sleep(30)
         return await super().put_part(path, upload_id, number, data, checksum)

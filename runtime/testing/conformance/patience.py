@@ -22,7 +22,7 @@ from runtime.testing.conformance.support import KIB, async_pieces, digits, in_pa
 from runtime.testing.conformance.watching import PassingReader, Watched, part_size, through
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from runtime.driver import ByteRange, Bytes, ObjectReader
     from runtime.models import FileInfo, ObjectPage, UploadOptions
@@ -68,7 +68,9 @@ class Unsteady(Watched):
         self._step("put")
         return await super().put(path, data, options)
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         self._step("put_part")
         return await super().put_part(path, upload_id, number, data, checksum)
 

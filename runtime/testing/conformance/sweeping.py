@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def abandon(store: BlobStore, path: str) -> str:
     """Begin an upload, send a part, and forget it, as a killed program does; gives its id."""
     upload_id = await store.driver.start_multipart(path, UploadOptions(content_type="text/plain"))
-    await store.driver.put_part(path, upload_id, 1, payload(store.capabilities.min_part_size + 10))
+    await store.driver.put_part(path, upload_id, 1, [payload(store.capabilities.min_part_size + 10)])
     return upload_id
 
 

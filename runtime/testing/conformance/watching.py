@@ -101,7 +101,9 @@ class Watched(Driver):
         self.started.append(upload_id)
         return upload_id
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
         token = await self.inner.put_part(path, upload_id, number, data, checksum)
         self.bytes_in += len(data)
         return token

@@ -141,8 +141,10 @@ class ToyDriver(Driver):
         self._uploads[upload] = {}
         return upload
 
-    async def put_part(self, path: str, upload_id: str, number: int, data: Bytes, checksum: str | None = None) -> str:
-        self._uploads[upload_id][number] = bytes(data)
+    async def put_part(
+        self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
+    ) -> str:
+        self._uploads[upload_id][number] = b"".join(data)
         return str(number)
 
     async def complete_multipart(
