@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from runtime.config import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 HIDDEN: Final = "**********"
 
@@ -69,6 +69,10 @@ class Change:
         """What happens, in one line: ``"eu-west-1" -> "eu-west-2"``."""
         return f"{_short(self.before)} -> {_short(self.after)}"
 
+    def line(self) -> str:
+        """The whole difference in one line: ``changed-safe     backends.avatars.expect.cors: [] -> […]``."""
+        return f"{self.kind.value:17}{self.path}: {self.words()}{'  breaking' if self.breaking else ''}"
+
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """The differences between the ``storage`` of two contracts, in the order of their paths.
@@ -80,6 +84,12 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
     found = sorted(_between(before, after, ()), key=lambda change: change.path)
     # where there was no contract, no application runs with it
     return found if before else [replace(change, kind=Kind.ADDED, breaking=False) for change in found]
+
+
+def summary(found: Sequence[Change]) -> str:
+    """``3 differences, 2 breaking``."""
+    count = "one difference" if len(found) == 1 else f"{len(found)} differences"
+    return f"{count}, {sum(change.breaking for change in found)} breaking"
 
 
 def _between(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[Change]:

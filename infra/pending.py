@@ -13,8 +13,6 @@ from runtime.errors import ConfigError, Problem
 from runtime.validation import read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from infra.changes import Change
     from infra.stack import Stack
     from runtime.config import StorageDocument
@@ -57,21 +55,3 @@ def pending(stack: Stack) -> list[Change]:
         ConfigError: as for `contract` and `written`.
     """
     return changes(written(stack), contract(stack).to_dict()["storage"])
-
-
-def refuse_breaking(stack: Stack, found: Sequence[Change], *, accepted: bool) -> None:
-    """Stop where an application that runs with the contract of before would break, unless that was accepted.
-
-    Raises:
-        ConfigError: with every breaking change; nothing was changed.
-    """
-    breaking = [change for change in found if change.breaking]
-    if accepted or not breaking:
-        return
-    count = "one change" if len(breaking) == 1 else f"{len(breaking)} changes"
-    raise ConfigError(
-        f"{count} of the contract would break applications that run with the old one; nothing was changed",
-        source=stack.source,
-        problems=[Problem(change.path, change.words()) for change in breaking],
-        hint="deploy what no longer needs the old contract first, then give --accept-breaking; --yes is not enough",
-    )

@@ -50,6 +50,7 @@ def diff(stack: StackName, as_json: Json = False, cwd: Root = None) -> None:
     Each difference is added, removed, changed-safe or changed-breaking. Exit code 1 when one of them breaks an
     application that runs with the old contract.
     """
+    from infra.changes import summary
     from infra.cli import output
     from infra.pending import pending
 
@@ -58,9 +59,8 @@ def diff(stack: StackName, as_json: Json = False, cwd: Root = None) -> None:
         typer.echo(json.dumps({"stack": stack, "changes": [asdict(change) for change in found]}, indent=2))
     else:
         for change in found:
-            typer.echo(output.contract_line(change))
-        breaking = sum(change.breaking for change in found)
-        output.err.print(f"[bold]{stack}[/]: {len(found)} differences, {breaking} breaking")
+            typer.echo(change.line())
+        output.err.print(f"[bold]{stack}[/]: {summary(found)}")
     if any(change.breaking for change in found):
         raise typer.Exit(1)
 

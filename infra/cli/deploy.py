@@ -45,6 +45,7 @@ def preview(
     behind the stack's back is part of the plan on emulators; in a cloud, where a look at everything takes its time,
     --refresh shows it.
     """
+    from infra.agreement import settled
     from infra.apps import refuse_unmet
     from infra.cli import output
     from infra.cli.gate import gate
@@ -55,7 +56,9 @@ def preview(
     refuse_unmet(selected, app or ())
     runner = _engine(engine, selected)
     drift = output.changes(_drift(runner, selected)) if refresh else []
-    plan, found = runner.preview(selected), pending(selected)
+    with settled():
+        plan = runner.preview(selected)
+    found = pending(selected)
     if as_json:
         more = {"drift": [asdict(step) for step in drift], "policy": policy.document()}
         typer.echo(json.dumps(_report(selected, plan, found) | more, indent=2))
@@ -83,15 +86,16 @@ def up(
     Safe to repeat: what is there already is left alone, what was lost is made again. Emulators that the stack
     lives on are started when they do not run. Deleting or replacing anything is asked first. What would break
     applications that run with the contract of before (another driver, bucket, region or prefix, a backend or a
-    grant that is gone) is refused without --accept-breaking. What an application given by --app still requires is
-    refused in any case.
+    grant that is gone) is refused without --accept-breaking, or TANDEM_ACCEPT_BREAKING=1 in the environment. What an
+    application given by --app still requires is refused in any case.
     What fails a security rule (`tandem check`) is refused before anything is started; only emulators in profile
     dev get what would be refused elsewhere.
     """
+    from infra.agreement import accepted, refuse_breaking, settled
     from infra.apps import refuse_unmet
     from infra.cli import output
     from infra.cli.gate import gate
-    from infra.pending import pending, refuse_breaking
+    from infra.pending import pending
 
     selected = read_stack(stack, cwd)
     policy = gate(selected, as_json=as_json)
@@ -99,14 +103,15 @@ def up(
     quiet = as_json
     _start_emulators(selected, quiet=quiet)
     found = pending(selected)
-    refuse_breaking(selected, found, accepted=accept_breaking)
+    refuse_breaking(selected, found, accepted=accept_breaking or accepted())
     if not quiet:
         output.print_contract(found)
     runner = _engine(engine, selected)
     runner.prepare(selected)
-    plan = runner.preview(selected)
-    _confirm(plan, asks_always=not _lives_on_emulators(selected), yes=yes)
-    result = runner.up(selected, on_step=None if quiet else _progress())
+    with settled():
+        plan = runner.preview(selected)
+        _confirm(plan, asks_always=not _lives_on_emulators(selected), yes=yes)
+        result = runner.up(selected, on_step=None if quiet else _progress())
     proofs = _proofs(selected) if prove else []
     if as_json:
         report = _report(selected, result, found, proofs) | {"policy": policy.document()}

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from infra.changes import summary as summary_of
 from infra.engine import Action
 
 if TYPE_CHECKING:
@@ -43,19 +44,13 @@ def step_line(step: Step) -> Text:
     return line
 
 
-def contract_line(change: Change) -> str:
-    """One line for one difference of the contract."""
-    return f"{change.kind.value:17}{change.path}: {change.words()}{'  breaking' if change.breaking else ''}"
-
-
 def print_contract(found: Sequence[Change]) -> None:
     """How the contract differs from the one that was written last; nothing when it does not."""
     if not found:
         return
-    breaking = sum(change.breaking for change in found)
-    out.print(f"\n[bold]contract[/]: {len(found)} differences, {breaking} breaking")
+    out.print(f"\n[bold]contract[/]: {summary_of(found)}")
     for change in found:
-        out.print(Text(f"  {contract_line(change)}", style="red" if change.breaking else "default"))
+        out.print(Text(f"  {change.line()}", style="red" if change.breaking else "default"))
 
 
 def changes(steps: Iterable[Step]) -> list[Step]:

@@ -12,7 +12,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from threading import Thread
 from time import perf_counter, sleep
@@ -24,7 +24,7 @@ from pulumi import automation
 from pulumi.automation import errors
 from pulumi.runtime import settings
 
-from infra import policy, private
+from infra import agreement, policy, private
 from infra.endpoints import state_directory
 from infra.engine import Action, Result, plugins
 from infra.engine.events import Recorder
@@ -185,7 +185,11 @@ class _Program:
         if self._verb != "up":  # a destroy runs the program for its providers' sake; nothing may be emitted then
             settings.SETTINGS.dry_run = True
         try:
-            with policy.lifted() if self._verb == "destroy" else nullcontext():
+            with ExitStack() as asking:
+                if self._verb not in {"preview", "up"}:  # nothing of it reaches applications
+                    asking.enter_context(agreement.settled())
+                if self._verb == "destroy":
+                    asking.enter_context(policy.lifted())
                 return self._program()
         except pulumi.RunError as error:
             self.raised = error.__cause__ if isinstance(error.__cause__, StorageError) else error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from threading import Lock
@@ -15,7 +16,9 @@ from infra.engine.planning import STACK_TYPE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pulumi.automation.events import EngineEvent, StepEventMetadata
+    from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
+
+log = logging.getLogger("tandem.engine")
 
 ACTIONS: Final = {
     OpType.CREATE: Action.CREATE,
@@ -36,6 +39,9 @@ NOTES: Final = {
     OpType.IMPORT: "was there already and is managed from now on",
     OpType.READ: "is only read",
 }
+
+LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING}
+"""What the program and its providers say goes where the embedded engine puts it (`infra.engine.monitor.Log`)."""
 
 _COLOURS: Final = re.compile(r"<\{%[^%]*%\}>")
 _PREFIXES: Final = ("an unhandled error occurred: ", "python inline source runtime error: ")
@@ -61,8 +67,8 @@ class Recorder:
 
     def __call__(self, event: EngineEvent) -> None:
         """Take one event of the engine."""
-        if event.diagnostic_event and event.diagnostic_event.severity == "error":
-            self._error(event.diagnostic_event.message)
+        if event.diagnostic_event:
+            self._said(event.diagnostic_event)
         # what stays as it is has no second event; the rest counts when it is done
         elif event.resource_pre_event and event.resource_pre_event.metadata.op is OpType.SAME:
             self._step(event.resource_pre_event.metadata)
@@ -94,8 +100,15 @@ class Recorder:
             if step.urn == urn and step.action is Action.IMPORT:
                 self.steps[index] = replace(step, changed=paths)
 
+    def _said(self, told: DiagnosticEvent) -> None:
+        text = _COLOURS.sub("", told.message)
+        if told.severity == "error":
+            self._error(text)
+        elif told.severity in LEVELS and not told.ephemeral:
+            log.log(LEVELS[told.severity], "%s", text.strip())
+
     def _error(self, message: str) -> None:
-        text = _COLOURS.sub("", message).partition("\nTraceback (most recent call last)")[0].strip()
+        text = message.partition("\nTraceback (most recent call last)")[0].strip()
         for prefix in _PREFIXES:
             text = text.removeprefix(prefix)
         with self._lock:

@@ -13,9 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from infra import policy
+from infra.agreement import ACCEPT
 from infra.policy import PolicyError, Status, check, enforce
 from infra.recording import record
 from runtime.cli.app import build_app
+from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from infra.stack import Stack
@@ -132,3 +134,54 @@ def test_a_stack_that_fails_can_be_destroyed(make_stack: MakeStack) -> None:
         assert [verdict.rule for verdict in enforce(stack).failed] == ["AWS-14"]
     with pytest.raises(PolicyError):
         enforce(stack)
+
+
+BEFORE = "{uploads: {driver: s3}, cache: {driver: memory, primary: true}}"
+AFTER = "{uploads: {driver: s3}, notes: {driver: memory, primary: true}}"
+
+
+def test_a_plain_pulumi_up_breaks_no_application_unasked(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tandem.recording")
+
+    def told() -> list[str]:
+        texts = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return [line for text in texts if text.startswith("contract: ") for line in text.splitlines()]
+
+    record(as_the_cli_does, make_stack(BEFORE, profile="dev"), preview=True)
+    assert told()[0].startswith("contract: "), "a first contract breaks nothing, and is told"
+    record(as_the_cli_does, make_stack(BEFORE, profile="dev"))
+    stack, made = make_stack(AFTER, profile="dev"), []
+    contract = stack.contract.read_bytes()
+
+    def create(found: Any) -> dict[str, Any]:
+        made.append(found)
+        return {}
+
+    with pytest.raises(pulumi.RunError) as raised:
+        record(as_the_cli_does, stack, create=create)
+    code, _, err = tandem("up", "-s", "test", "-C", str(stack.root), "--engine", "pulumi", "--yes")
+    assert (code, err.split()) == (2, f"error: {raised.value}".split()), "in the words of the command"
+    assert "backends.cache: {" in str(raised.value)
+    assert (made, stack.contract.read_bytes()) == ([], contract)
+    assert told() == []
+
+    record(as_the_cli_does, stack, preview=True)
+    summary, *lines, refused = told()
+    assert summary == "contract: 2 differences, 1 breaking"
+    assert refused.strip() == f"`pulumi up` refuses this without {ACCEPT}=1"
+    _, out, _ = tandem("config", "diff", "-s", "test", "-C", str(stack.root))
+    assert [line.strip() for line in lines] == [line.strip() for line in out.splitlines()]
+
+    monkeypatch.setenv(ACCEPT, "yes please")
+    with pytest.raises(ConfigError, match="TANDEM_ACCEPT_BREAKING: 'yes please'; allowed: 1, 0"):
+        record(as_the_cli_does, stack)
+    monkeypatch.setenv(ACCEPT, "1")
+    record(as_the_cli_does, stack, preview=True)
+    assert told() == [summary, *lines]
+    record(as_the_cli_does, stack, create=create)
+    assert made
+    assert stack.contract.read_bytes() != contract
+    assert len(told()) == 2, "what was accepted is told"

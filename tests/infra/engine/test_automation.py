@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from infra import emulators
+from infra.agreement import ACCEPT
 from infra.endpoints import endpoints, state_directory
 from infra.engine import Action, Result, plugins
 from infra.engine.automation import PulumiEngine
@@ -252,23 +253,55 @@ config:
     backends:
       photos: {driver: s3, logging: false}
 """
+EXPIRED = GUARDED.replace("2999", "1999")
+SHORT_LIVED = GUARDED.replace("{driver: s3,", '{driver: s3, lifecycle: {rules: [{prefix: "", expire_after: 30d}]},')
 
 
-def test_the_real_engine_is_refused_too_before_anything_is_registered(dev: Project) -> None:
+def test_the_real_engine_is_refused_too_before_anything_is_registered(
+    dev: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = PulumiEngine()
-    dev.stack.file.write_text(GUARDED.replace("2999", "1999"))
-    for run in (engine.preview, engine.up):
-        with pytest.raises(PolicyError, match=r"AWS-14 photos: the exemption expired on 1999-12-31"):
-            run(dev.stack)
-        assert engine.result
-        assert {step.type for step in engine.result.steps} <= {"pulumi:pulumi:Stack"}
+
+    def refused(text: str, error: type[StorageError], match: str, *runs: Any) -> None:
+        dev.stack.file.write_text(text)
+        for run in runs:
+            with pytest.raises(error, match=match):
+                run(dev.stack)
+            assert engine.result
+            assert {step.type for step in engine.result.steps} <= {"pulumi:pulumi:Stack"}
+
+    expired = r"AWS-14 photos: the exemption expired on 1999-12-31"
+    refused(EXPIRED, PolicyError, expired, engine.preview, engine.up)
     assert s3(dev).list_buckets()["Buckets"] == []
 
     dev.stack.file.write_text(GUARDED)
     engine.up(dev.stack)
     assert len(s3(dev).list_buckets()["Buckets"]) == 1
+    contract = dev.stack.contract.read_bytes()
 
-    dev.stack.file.write_text(GUARDED.replace("2999", "1999"))
+    refused(SHORT_LIVED, ConfigError, r"backends\.photos\.expect\.lifecycle\.rules: nothing -> ", engine.up)
+    assert told(caplog) == []
+    engine.preview(dev.stack)
+    first, line, last = told(caplog)
+    assert first == "contract: one difference, 1 breaking"
+    assert line.split()[:2] == ["added", "backends.photos.expect.lifecycle.rules:"]
+    assert last == f"`pulumi up` refuses this without {ACCEPT}=1"
+    assert dev.stack.contract.read_bytes() == contract
+    monkeypatch.setenv(ACCEPT, "1")
+    engine.up(dev.stack)
+    assert told(caplog) == [first, line]
+    assert dev.stack.contract.read_bytes() != contract
+
+    dev.stack.file.write_text(EXPIRED)
+    monkeypatch.delenv(ACCEPT)  # taking the lifecycle away would be told, but nothing of a destroy reaches applications
     with pytest.raises(StorageError, match="protect") as raised:  # by its resource, and not by a rule
         engine.destroy(dev.stack)
     assert not isinstance(raised.value, PolicyError)
+    assert told(caplog) == []
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines about the contract that the program sent through the engine since the last look."""
+    texts = [record.getMessage() for record in caplog.records if record.name == "tandem.engine"]
+    caplog.clear()
+    return [line.strip() for text in texts if text.startswith("contract: ") for line in text.splitlines()]

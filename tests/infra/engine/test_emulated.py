@@ -143,10 +143,17 @@ def test_six_backends_live_their_whole_life(emulated: Emulated, engine: Engine) 
         assert (rule.allowed_headers, rule.max_age_in_seconds) == ("content-type", 3600)
 
         assert news(engine.up(emulated.stack)) == {}
-        emulated.edit("methods: [GET, PUT], headers: [content-type], max_age: 1h", "methods: [GET], max_age: 2h")
+        emulated.edit(
+            "[GET, PUT], headers: [content-type], max_age: 1h",
+            "[GET, PUT, HEAD], headers: [etag, content-type], max_age: 2h",
+        )
         assert news(engine.up(emulated.stack)) == {"reports-service": "update"}
         (rule,) = azure.get_service_properties()["cors"]
-        assert (rule.allowed_methods, rule.allowed_headers, rule.max_age_in_seconds) == ("GET", "", 7200)
+        assert (rule.allowed_methods, rule.allowed_headers, rule.max_age_in_seconds) == (
+            "GET,PUT,HEAD",
+            "etag,content-type",
+            7200,
+        )
 
         assert set(news(engine.destroy(emulated.stack)).values()) == {"delete"}
         assert list(google.list_buckets()) == []
