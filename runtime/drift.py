@@ -70,9 +70,27 @@ class Finding:
         }
 
 
-def failing(findings: Iterable[Finding], *, strict: bool = False) -> bool:
-    """Whether a check fails: something differs, or with *strict* something could not be compared."""
-    return any(strict or finding.drift is not Drift.UNKNOWN for finding in findings)
+def apart(findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """The differences, and what could not be compared."""
+    found = list(findings)
+    unknown = [finding for finding in found if finding.drift is Drift.UNKNOWN]
+    return [finding for finding in found if finding.drift is not Drift.UNKNOWN], unknown
+
+
+def counted(findings: Iterable[Finding]) -> str:
+    """``2 differences, 3 could not be compared``."""
+    differing, unknown = (len(each) for each in apart(findings))
+    count = {0: "no differences", 1: "1 difference"}.get(differing, f"{differing} differences")
+    return f"{count}, {unknown} could not be compared" if unknown else count
+
+
+def listed(findings: Iterable[Finding]) -> dict[str, list[dict[str, Any]]]:
+    """For a machine: ``differences``, and ``unknown`` for what could not be compared."""
+    differing, unknown = apart(findings)
+    return {
+        "differences": [finding.document() for finding in differing],
+        "unknown": [finding.document() for finding in unknown],
+    }
 
 
 def compare(backend: NamedStorageConfig, live: LiveSettings, repair: str) -> list[Finding]:

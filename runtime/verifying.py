@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.to_thread
 
-from runtime.drift import Drift, Finding, compare
+from runtime.drift import Drift, Finding, apart, compare, listed
 from runtime.errors import (
     ConfigError,
     NotFoundError,
@@ -54,7 +54,7 @@ class Verification:
 
     Attributes:
         source: What was verified: the file, variable or argument.
-        findings: Every difference, backend after backend.
+        findings: Every difference, and what could not be compared, backend after backend.
         backends: The backends that were looked at.
     """
 
@@ -65,11 +65,16 @@ class Verification:
     @property
     def drifted(self) -> tuple[Finding, ...]:
         """The findings that are differences; without what could not be compared."""
-        return tuple(finding for finding in self.findings if finding.drift is not Drift.UNKNOWN)
+        return tuple(apart(self.findings)[0])
+
+    @property
+    def unknown(self) -> tuple[Finding, ...]:
+        """What could not be compared: never a difference, and never taken for a pass."""
+        return tuple(apart(self.findings)[1])
 
     def document(self) -> dict[str, Any]:
         """The whole for a machine."""
-        return {"source": self.source, "findings": [finding.document() for finding in self.findings]}
+        return {"source": self.source, **listed(self.findings)}
 
 
 async def verify(config: Source = None, *, write: bool = False) -> Verification:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infra.cli.options import Apps, Json, Root, StackName, read_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from infra.stack import Stack
@@ -35,7 +35,9 @@ class Between(StrEnum):
 
 Only = Annotated[list[Between] | None, typer.Option("--only", help="Compare nothing else; may be given several times.")]
 Write = Annotated[bool, typer.Option("--write", help="Also use presigned URLs of a scratch object on every backend.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Fail too when something could not be compared.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit code 6 when nothing differs but something could not be compared.")
+]
 
 TITLES = {
     Between.FILE: "the contract's file",
@@ -59,24 +61,36 @@ def drift(
 
     Four comparisons: spec with the contract's file, the file with the stack's output, the file with the live buckets
     (by the credentials of whoever runs this; `tandem doctor` is the same with the application's), and what
-    applications given by --app require. Exit code 1 when something differs, 2 when the spec is wrong.
+    applications given by --app require. What could not be looked at is told, and is no difference. Exit code 1 when
+    something differs, 2 when the spec is wrong, 6 with --strict when something could not be compared.
     """
     from infra.cli import output
+    from runtime.cli.exits import of_drift
     from runtime.cli.output import print_drift
-    from runtime.drift import failing
+    from runtime.drift import counted
 
     selected = read_stack(stack, cwd)
     found = compare(selected, only or list(Between), app or (), write=write)
     findings = [finding for each in found.values() for finding in each]
     if as_json:
-        listed = [{"between": way.value, **finding.document()} for way, each in found.items() for finding in each]
-        typer.echo(json.dumps({"stack": selected.name, "compared": [*found], "findings": listed}, indent=2))
+        typer.echo(json.dumps(_document(selected.name, found), indent=2))
     else:
         for way, each in found.items():
-            output.out.print(f"[bold]{TITLES[way]}[/]: {len(each) or 'no'} difference{'' if len(each) == 1 else 's'}")
+            output.out.print(f"[bold]{TITLES[way]}[/]: {counted(each)}")
             print_drift(each)
-    if failing(findings, strict=strict):
-        raise typer.Exit(1)
+    if code := of_drift(findings, strict=strict):
+        raise typer.Exit(code)
+
+
+def _document(stack: str, found: Mapping[Between, list[Finding]]) -> dict[str, Any]:
+    """For a machine: every finding with the comparison that it is of."""
+    from runtime.drift import apart
+
+    told: dict[str, list[dict[str, Any]]] = {"differences": [], "unknown": []}
+    for way, findings in found.items():
+        for kind, each in zip(told, apart(findings), strict=True):
+            told[kind] += [{"between": way.value, **finding.document()} for finding in each]
+    return {"stack": stack, "compared": [*found], **told}
 
 
 def compare(

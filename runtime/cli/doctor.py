@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from runtime.cli.exits import FAILED
+from runtime.cli.exits import FAILED, of_drift
 from runtime.cli.options import ConfigFile, Json, StackName
 from runtime.cli.output import out, print_drift, print_json, print_warning
 from runtime.cli.session import load, run
@@ -72,7 +72,7 @@ def doctor(
         ),
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail too when a promise of the config can not be compared.")
+        bool, typer.Option("--strict", help="Exit code 6 when a promise of the config can not be compared.")
     ] = False,
     as_json: Json = False,
     config: ConfigFile = None,
@@ -82,9 +82,10 @@ def doctor(
 
     A config that says what it promises (`expect`, as `tandem up` writes it) is compared with each bucket's live
     settings, with the credentials of the application. Ends with exit code 1 when a backend can not be used or is not
-    as promised; what may not be looked at is told, with the right that is missing. Warnings alone change nothing.
+    as promised. What may not be looked at is told, with the right that is missing; with --strict it is exit code 6.
+    Warnings alone change nothing.
     """
-    from runtime.drift import failing  # noqa: PLC0415 - keeps pydantic out of `tandem --help`
+    from runtime.drift import counted, listed  # noqa: PLC0415 - keeps pydantic out of `tandem --help`
     from runtime.verifying import edited  # noqa: PLC0415 - as above
 
     loaded = load(config, stack)
@@ -92,12 +93,15 @@ def doctor(
     drift = edited(loaded) + [each for finding in findings for each in finding.drift]
     warnings = warnings_of(loaded) + [line for finding in findings for line in _of_secrets(finding)]
     if as_json:
-        print_json({**_report(loaded, warnings, findings), "drift": [each.document() for each in drift]})
+        print_json({**_report(loaded, warnings, findings), "drift": listed(drift)})
     else:
         _print(loaded, warnings, findings)
+        if drift:
+            out().print(f"[bold]contract and live settings[/]: {counted(drift)}")
         print_drift(drift)
-    if failing(drift, strict=strict) or not all(finding.usable for finding in findings):
-        raise typer.Exit(FAILED)
+    usable = all(finding.usable for finding in findings)
+    if code := of_drift(drift, strict=strict) if usable else FAILED:
+        raise typer.Exit(code)
 
 
 def warnings_of(loaded: LoadedConfig) -> list[str]:

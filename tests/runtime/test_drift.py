@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from runtime.cli.exits import of_drift
 from runtime.config import CorsRule, LifecycleConfig, LifecycleRule, NamedStorageConfig
-from runtime.drift import Drift, compare, failing
+from runtime.drift import Drift, compare, counted, listed
 from runtime.drivers.s3 import policy
 from runtime.live import LiveEncryption, LiveSettings, Unseen
 
@@ -165,8 +166,9 @@ def test_what_may_not_be_looked_at_is_unknown_and_names_the_right() -> None:
     (finding,) = compare(backend, live, "run it")
     assert (finding.drift, finding.found) == (Drift.UNKNOWN, None)
     assert finding.fix == "403 AccessDenied: it needs s3:GetBucketVersioning"
-    assert not failing([finding])
-    assert failing([finding], strict=True)
+    assert (of_drift([finding], strict=False), of_drift([finding], strict=True)) == (0, 6)
+    assert counted([finding]) == "no differences, 1 could not be compared"
+    assert listed([finding]) == {"differences": [], "unknown": [finding.document()]}
 
 
 def test_a_promise_that_the_driver_never_answers_is_unknown_and_an_absent_one_is_nothing() -> None:
