@@ -6,9 +6,10 @@ import sys
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from runtime.cli.options import Address, StandardStream
+from runtime.cli.standard_input import standard_input
 from runtime.errors import InvalidPathError
 from runtime.models import FileInfo, UploadOptions
 from runtime.sync import kept
@@ -92,7 +93,7 @@ class Copier:
         if isinstance(job.source, Path):
             return await store.upload_from(job.source, destination.path, options, progress=self._progress())
         if isinstance(job.source, StandardStream):
-            return await store.upload(destination.path, cast("BinaryIO", sys.stdin.buffer), options)
+            return await store.upload(destination.path, standard_input(), options)
         source = self.stores[job.source.backend]
         if source is store and options == UploadOptions():
             return await store.copy(job.listed or job.source.path, destination.path)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CONFIG = """
 storage:
   default_driver: memory
+  health_check_timeout: 60
   kv:
     - {name: sessions, driver: local}
     - {name: far, driver: redis, redis: {url: "redis://:hunter3@127.0.0.1:1"}}
