@@ -6,8 +6,8 @@ Each upload is broken by an exception of its source, or by a cancellation at a r
 killing the process (SIGKILL). Afterwards the object is the old one (or none), or the whole new one where the break came
 too late; and no temporary file and no unfinished multipart upload is there. What a killed process leaves is removed by
 the next start an hour later, so its files are made that old first. Azure has no call that removes uncommitted blocks
-and drops them by itself after a week: they are counted apart. The same seed breaks at the same places, in time as well
-as a busy machine can. ``tests/drivers/test_broken_uploads.py`` runs a few of them on every server.
+and drops them by itself after a week: they are counted apart. The same seed breaks at the same awaits, whether the
+machine is busy or not. ``tests/drivers/test_broken_uploads.py`` runs a few of them on every server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -37,7 +39,7 @@ from runtime.testing.servers import start as start_server
 from tests.places import place
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
 
     from runtime.config import NamedStorageConfig
     from runtime.store import BlobStore
@@ -82,7 +84,7 @@ class Breaker:
         self._store = store
         self._chance = random.Random(seed)  # noqa: S311 - the same breaks in every run
         self._part = max(256 * KIB, store.capabilities.min_part_size)
-        self._ticks: dict[bool, int] = {}
+        self._awaits: dict[bool, int] = {}
         self._how: dict[str, str] = {}
         self.found = Found()
 
@@ -120,20 +122,15 @@ class Breaker:
         raise AssertionError("a source that raises was uploaded")
 
     async def _cancelled(self, path: str, content: bytes, *, large: bool) -> str:
-        if large not in self._ticks:  # how many turns of the event loop such an upload takes
-            ticks, task = 0, asyncio.create_task(self._send("calibration", _pieces(content)))
-            while not task.done():
-                await asyncio.sleep(0)
-                ticks += 1
-            await task
+        if large not in self._awaits:  # how often such an upload waits
+            steps = _Steps()
+            await steps.through(self._send("calibration", _pieces(content)))
             await self._store.delete("calibration")
-            self._ticks[large] = ticks
-        task = asyncio.create_task(self._send(path, _pieces(content)))
-        for _ in range(self._chance.randrange(self._ticks[large] + 1)):
-            await asyncio.sleep(0)
-        task.cancel()
+            self._awaits[large] = steps.count
+        at, later = self._chance.randrange(self._awaits[large]) + 1, self._chance.choice([0, 0.001, 0.005])
+        steps = _Steps(at, later * self._chance.random())
         try:
-            await task
+            await asyncio.create_task(steps.through(self._send(path, _pieces(content))))
         except asyncio.CancelledError:
             return "cancelled"
         return "whole"
@@ -150,6 +147,39 @@ class Breaker:
         allowed = [content] if whole else [before, content]  # the commit itself is not shielded: all or nothing
         if there not in allowed:
             self.found.partial.append(f"{path}: {len(there or b'')} of {len(content)} bytes")
+
+
+class _Steps:
+    """Counts how often a coroutine waits, and cancels its task so many seconds after a given time that it does."""
+
+    def __init__(self, at: int | None = None, later: float = 0) -> None:
+        self.count = 0
+        self._at = at
+        self._later = later
+
+    async def through(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it to its end in this task."""
+        await self._driven(work)
+
+    @coroutine
+    def _driven(self, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        resume = partial(work.send, None)
+        while True:
+            try:
+                waits_for = resume()
+            except StopIteration:
+                return
+            self._step()
+            try:
+                yield waits_for
+                resume = partial(work.send, None)
+            except BaseException as error:  # noqa: BLE001 - its own to handle
+                resume = partial(work.throw, error)
+
+    def _step(self) -> None:
+        self.count += 1
+        if self.count == self._at and (task := asyncio.current_task()):
+            asyncio.get_running_loop().call_later(self._later, task.cancel)
 
 
 async def _pieces(content: bytes, at: int | None = None) -> AsyncIterator[bytes]:

@@ -34,7 +34,7 @@ async def test_exceptions_and_cancellations_leave_nothing(kind: str, server: Ser
     found = await broken(place(server, kind, tmp_path), COUNT, seed=1)
     assert (found.partial, found.left) == ([], [])
     assert found.ended["raised"] > COUNT // 5
-    assert found.ended["cancelled"] > COUNT // 20, found.ended  # the rest was whole before: the machine is busy
+    assert found.ended["cancelled"] > COUNT // 10, found.ended  # the rest was whole before
 
 
 KILL = """
