@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 pytest_plugins = ["runtime.testing.fixtures", "pytester"]
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The drivers' HTTP client and the SDKs are asyncio's, so nothing is run on trio."""
+    return "asyncio"

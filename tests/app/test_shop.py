@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def deployed(server: ServerFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory with the config that the stack ``dev`` emits, and with its emulators running."""

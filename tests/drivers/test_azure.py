@@ -46,11 +46,6 @@ MINUTE = timedelta(minutes=1)
 TEXT = UploadOptions(content_type="text/plain")
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def config(server: Server, **settings: Any) -> NamedStorageConfig:
     azure = {
         "account_name": server.access_key,

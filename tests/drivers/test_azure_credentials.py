@@ -51,11 +51,6 @@ NO_OTHER_IDENTITY = (
 )
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Certificate and key of 127.0.0.1, which signs itself."""

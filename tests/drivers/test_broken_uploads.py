@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 COUNT = int(os.environ.get("TANDEM_BROKEN_UPLOADS", "60"))
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("kind", KINDS)
 async def test_exceptions_and_cancellations_leave_nothing(kind: str, server: ServerFactory, tmp_path: Path) -> None:
     found = await broken(place(server, kind, tmp_path), COUNT, seed=1)

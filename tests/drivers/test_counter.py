@@ -26,11 +26,6 @@ HONEST = [kind for kind in PLACES if kind != "gofakes3"]
 """gofakes3 takes every write, whatever its condition."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("kind", HONEST)
 async def test_32_workers_with_50_increments_each_end_at_exactly_1600(
     kind: str, server: ServerFactory, tmp_path: Path

@@ -47,11 +47,6 @@ MINUTE = timedelta(minutes=1)
 TEXT = UploadOptions(content_type="text/plain")
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @dataclass
 class Cloud:
     """fake-gcs-server behind the strict front, and the endpoint that gives tokens for it."""

@@ -31,11 +31,6 @@ LIFETIME = 2.0
 MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def upstream(server: ServerFactory) -> str:
     return server("fake-gcs-server").url

@@ -125,11 +125,6 @@ def _denied(missing: set[str]) -> Response:
     return JSONResponse({"error": {"code": 403, "message": message, "errors": [{"reason": "forbidden"}]}}, 403)
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture
 def front(server: ServerFactory) -> Iterator[tuple[Front, str]]:
     upstream = server("fake-gcs-server").url

@@ -41,11 +41,6 @@ DATA = payload(3 * MIB)
 INFO = FileInfo("a", len(DATA), "a/b", datetime.now(UTC))
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Shaky:
     """A server that answers as it is told, one answer after the other; the last one stays."""
 

@@ -13,29 +13,20 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import pytest
 
-from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers.local import driver_class
 from runtime.drivers.local.work import STALE_SECONDS, Work
 from runtime.drivers.local.writing import Bucket
 from runtime.errors import StorageError
 from runtime.models import UploadOptions
-from runtime.store import BlobStore
 from runtime.testing.conformance.support import paths_of
+from tests.drivers.folders import open_local, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from runtime.store import BlobStore
+
 
 OPTIONS = UploadOptions(content_type="text/plain")
-
-
-def open_local(root: Path) -> BlobStore:
-    backend = NamedStorageConfig(name="files", driver="local", local=StorageLocalConfig(root_dir=str(root)))
-    return BlobStore(backend, driver_class(backend))
-
-
-def unfinished(root: Path) -> list[str]:
-    return sorted(path.name for path in (root / ".tandem/temporary").iterdir())
 
 
 @pytest.fixture

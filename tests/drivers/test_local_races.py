@@ -9,29 +9,20 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers.local import driver_class
 from runtime.drivers.local.stage import Staged
 from runtime.models import UploadOptions
-from runtime.store import BlobStore
 from runtime.testing.conformance.support import digits, in_parallel, paths_of, payload
+from tests.drivers.folders import open_local, unfinished
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from runtime.store import BlobStore
+
 
 OPTIONS = UploadOptions(content_type="text/plain")
-
-
-def open_local(root: Path) -> BlobStore:
-    backend = NamedStorageConfig(name="files", driver="local", local=StorageLocalConfig(root_dir=str(root)))
-    return BlobStore(backend, driver_class(backend))
-
-
-def unfinished(root: Path) -> list[str]:
-    return sorted(path.name for path in (root / ".tandem/temporary").iterdir())
 
 
 @pytest.fixture

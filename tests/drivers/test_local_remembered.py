@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.config import NamedStorageConfig, StorageLocalConfig
-from runtime.drivers.local import driver_class
 from runtime.drivers.local.attributes import Version
 from runtime.drivers.local.remembered import Remembered
 from runtime.drivers.local.work import Work
-from runtime.store import BlobStore
+from tests.drivers.folders import open_local
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def open_local(root: Path) -> BlobStore:
-    backend = NamedStorageConfig(name="files", driver="local", local=StorageLocalConfig(root_dir=str(root)))
-    return BlobStore(backend, driver_class(backend))
 
 
 @pytest.fixture

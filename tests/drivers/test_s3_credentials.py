@@ -42,11 +42,6 @@ class Chain:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
     chain = Chain(timedelta(hours=1))
     monkeypatch.setattr(aiobotocore.session, "get_session", lambda: chain)

@@ -27,11 +27,6 @@ OPTIONS = UploadOptions(content_type="text/plain")
 XML = '<?xml version="1.0"?><Error><Code>{}</Code><Message>m</Message><RequestId>r1</RequestId></Error>'
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Scripted:
     """A server that gives the answers it was told, the last one for ever, and keeps what it was asked."""
 

@@ -41,11 +41,6 @@ OPTIONS = UploadOptions(
 STRANGE = ["s//x", "s/../x", "s/dir/", "s/\x01", "s/\x7f"]
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def client(server: Server, service: str = "s3") -> Any:
     make: Any = boto3.client  # typed for each of 400 services, not for a name
     return make(

@@ -37,11 +37,6 @@ if TYPE_CHECKING:
     from runtime.testing.fixtures import ServerFactory
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture
 def cloud(server: ServerFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cloud]:
     """Nothing of this machine's own AWS settings is seen, and no metadata service but ours can be."""

@@ -197,11 +197,6 @@ def spec() -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def cloud(program: ProgramFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     program("ministack")

@@ -22,11 +22,6 @@ class Lexigram(Protocol):
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 def lexigram_python() -> Path:
     """The Python of an environment with the published lexigram-storage, as pinned in lexigram.txt."""
     toolbox = Toolbox(install=may_install(quick=True))

@@ -29,11 +29,6 @@ class StoreFactory(Protocol):
     ) -> BlobStore: ...
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture
 async def open_store() -> AsyncIterator[StoreFactory]:
     async with AsyncExitStack() as opened:

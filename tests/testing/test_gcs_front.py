@@ -27,11 +27,6 @@ APP = "https://app.example.com"
 EVIL = "https://evil.example.com"
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def tokens() -> TokenServer:
     return TokenServer()
