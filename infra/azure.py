@@ -360,7 +360,7 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     if spec.encryption is not None:
         key = spec.encryption.kms_key_id
         found["encryption"] = EncryptionConfig(enabled=True, type=spec.encryption.type, kms_key_id=key)
-    return spec.named(StorageAzureConfig(**found), capabilities=("presign",))
+    return spec.named(StorageAzureConfig(**found), capabilities=("presign",), logged=spec.logged(context))
 
 
 def names(spec: Spec, context: Context) -> tuple[str, str]:

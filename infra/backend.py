@@ -318,7 +318,12 @@ class BackendSpec(Model):
         return self.encryption is not None and self.encryption.customer_key
 
     def named(
-        self, settings: ContractModel, *, capabilities: Iterable[str] = (), presign_max_age: timedelta | None = None
+        self,
+        settings: ContractModel,
+        *,
+        capabilities: Iterable[str] = (),
+        presign_max_age: timedelta | None = None,
+        logged: bool = False,
     ) -> NamedStorageConfig:
         """The backend as the contract has it: its driver's *settings*, and what can be relied on.
 
@@ -326,12 +331,13 @@ class BackendSpec(Model):
             settings: The driver's model of the contract; keys that are None are left out.
             capabilities: What the driver provisions beyond what every backend's keys say.
             presign_max_age: Age at which the bucket refuses presigned URLs.
+            logged: Whether accesses are logged.
         """
         found: dict[str, Any] = {
             "name": self.name,
             "driver": self.driver,
             self.driver: settings,
-            "expect": self._expect(capabilities, presign_max_age),
+            "expect": self._expect(capabilities, presign_max_age, logged=logged),
         }
         if self.primary:
             found["primary"] = True
@@ -343,7 +349,7 @@ class BackendSpec(Model):
             found["transfer"] = self.transfer
         return NamedStorageConfig(**found)
 
-    def _expect(self, capabilities: Iterable[str], presign_max_age: timedelta | None) -> ExpectConfig:
+    def _expect(self, capabilities: Iterable[str], presign_max_age: timedelta | None, *, logged: bool) -> ExpectConfig:
         declared = {
             "cors": bool(self.cors),
             "customer_key": self.customer_key,
@@ -356,6 +362,7 @@ class BackendSpec(Model):
             "cors": tuple(rule.contract() for rule in self.cors),
             "lifecycle": self.lifecycle.contract() if self.lifecycle is not None else None,
             "presign_max_age": int(presign_max_age.total_seconds()) if presign_max_age else None,
+            "logging": True if logged else None,  # where the stack makes no log, an account may still have one
             "capabilities": tuple(sorted({*capabilities, *(name for name, held in declared.items() if held)})),
             "grants": tuple(GrantConfig(to=grant.name, access=grant.access) for grant in self.grants),
         }

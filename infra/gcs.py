@@ -315,7 +315,7 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     capabilities = [] if endpoint else ["presign"]  # no emulator gives credentials, which signatures are made with
     if not (spec.existing or spec.public or endpoint):  # and none knows of public access prevention
         capabilities.append("public_blocked")
-    return spec.named(StorageGCSConfig(**settings), capabilities=capabilities)
+    return spec.named(StorageGCSConfig(**settings), capabilities=capabilities, logged=spec.logged(context))
 
 
 def _signer(spec: Spec, context: Context) -> str | None:

@@ -308,7 +308,12 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
         settings |= {"endpoint_url": endpoint.url, **context.key_references(endpoint)}
     held = {"tls_only": _rules(spec, context).tls_only, "public_blocked": not (spec.existing or spec.public)}
     capabilities = ["presign", *(name for name, kept in held.items() if kept)]
-    return spec.named(StorageS3Config(**settings), capabilities=capabilities, presign_max_age=spec.presign_max_age)
+    return spec.named(
+        StorageS3Config(**settings),
+        capabilities=capabilities,
+        presign_max_age=spec.presign_max_age,
+        logged=spec.logged(context),
+    )
 
 
 def bucket_name(spec: Spec, context: Context) -> str:

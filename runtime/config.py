@@ -413,6 +413,7 @@ class ExpectConfig(Model):
         cors: CORS rules of the bucket.
         lifecycle: What the bucket removes by itself.
         presign_max_age: Seconds after which the bucket refuses presigned URLs, whatever their own expiry says.
+        logging: Whether the service logs each access.
         capabilities: What the backend was provisioned for.
         grants: Who may do what.
     """
@@ -422,6 +423,7 @@ class ExpectConfig(Model):
     cors: tuple[CorsRule, ...] = ()
     lifecycle: LifecycleConfig | None = None
     presign_max_age: int | None = Field(default=None, gt=0)
+    logging: bool = False
     capabilities: tuple[str, ...] = ()
     grants: tuple[GrantConfig, ...] = ()
 

@@ -133,6 +133,7 @@ class _Comparison:
             "cors": self._cors,
             "lifecycle": self._lifecycle,
             "presign_max_age": self._presign_max_age,
+            "logging": self._logging,
         }
         for name, comparison in comparisons.items():
             if name in expect.model_fields_set:
@@ -187,6 +188,10 @@ class _Comparison:
         if expected != found:
             drift = Drift.BREAKING if expected else Drift.SECURITY
             yield self._finding(f"{self._expect}.public", expected, found, drift)
+
+    def _logging(self, expected: bool, found: bool) -> Iterator[Finding]:
+        if expected != found:
+            yield self._finding(f"{self._expect}.logging", expected, found, Drift.SECURITY if expected else Drift.SAFE)
 
     def _grants(self, expected: Sequence[GrantConfig], found: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
         for grant in expected:

@@ -52,6 +52,7 @@ class LiveSettings:
         public_blocked: Whether the service itself keeps anybody from making it public.
         tls_only: Whether requests without TLS 1.2 are refused.
         presign_max_age: Seconds after which presigned URLs are refused; 0 for their own expiry.
+        logging: Whether the service logs each access.
         lifecycle: What it throws away by itself.
         grants: By the identities that the contract names, the verbs that the bucket itself allows each; without those
             whose rights are elsewhere.
@@ -68,6 +69,7 @@ class LiveSettings:
     public_blocked: bool | None = None
     tls_only: bool | None = None
     presign_max_age: int | None = None
+    logging: bool | None = None
     lifecycle: LifecycleConfig | None = None
     grants: Mapping[str, frozenset[str]] | None = None
     unseen: Mapping[str, Unseen] = field(default_factory=dict)

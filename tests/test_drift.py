@@ -58,6 +58,7 @@ config:
         primary: true
         versioning: true
         presign_max_age: 1h
+        logging: true
         cors: {RULE}
         encryption: {{type: "aws:kms"}}
         grants: [{{to: role/app, access: [read, write, list, presign, delete]}}]
@@ -170,6 +171,10 @@ def azure_cors(project: Project) -> None:
 def versioning(project: Project) -> None:
     suspended = {"Status": "Suspended"}
     project.aws().put_bucket_versioning(Bucket=project.bucket("avatars"), VersioningConfiguration=suspended)
+
+
+def unlogged(project: Project) -> None:
+    project.aws().put_bucket_logging(Bucket=project.bucket("avatars"), BucketLoggingStatus={})
 
 
 def gcs_versioning(project: Project) -> None:
@@ -381,6 +386,7 @@ CASES = {
     "versioning suspended, gcs": Case(
         gcs_versioning, L, "backends.exports.expect.versioning", Drift.BREAKING, (True, False)
     ),
+    "access log turned off": Case(unlogged, L, "backends.avatars.expect.logging", Drift.SECURITY, (True, False)),
     "encryption changed": Case(
         encrypted_by(SSEAlgorithm="AES256"),
         L,
@@ -564,6 +570,7 @@ def test_what_an_identity_may_not_look_at_is_unknown_and_names_the_right(project
         "backends.avatars.expect.cors": "s3:GetBucketCORS",
         "backends.avatars.expect.lifecycle": "s3:GetLifecycleConfiguration",
         "backends.avatars.expect.presign_max_age": "s3:GetBucketPolicy",
+        "backends.avatars.expect.logging": "s3:GetBucketLogging",
         "backends.avatars.expect.grants": "s3:GetBucketPolicy",
         "backends.avatars.expect.capabilities[3]": "s3:GetBucketPublicAccessBlock",
     }

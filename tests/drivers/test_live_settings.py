@@ -36,6 +36,7 @@ BUCKET = {
         ]
     },
     "iamConfiguration": {"publicAccessPrevention": "inherited"},
+    "logging": {"logBucket": "logs", "logObjectPrefix": "bucket/"},
 }
 PUBLIC = {"bindings": [{"role": "roles/storage.objectViewer", "members": ["allUsers"]}]}
 ROLES = Unseen("roles also come from the project and from groups", "roles/iam.securityReviewer")
@@ -89,6 +90,7 @@ async def test_gcs_settings_are_read_from_the_buckets_resource() -> None:
         cors=(CorsRule(origins=("https://a.example.com",), methods=("GET",), headers=("ETag",), max_age=60),),
         public=True,
         public_blocked=False,
+        logging=True,
         lifecycle=LifecycleConfig(
             abort_multipart_days=7,
             expire_noncurrent_days=30,
@@ -103,6 +105,7 @@ async def test_a_gcs_bucket_that_can_not_be_public_is_not_asked_for_its_roles() 
     closed = {"name": "bucket", "iamConfiguration": {"publicAccessPrevention": "enforced"}}
     found = await google({"/b": (200, closed)})
     assert (found.public, found.public_blocked, found.versioning, found.cors) == (False, True, False, ())
+    assert found.logging is False
     assert found.encryption == LiveEncryption(customer_key=False)
 
 
@@ -118,7 +121,9 @@ async def test_gcs_rights_that_are_missing_are_named() -> None:
 async def test_on_a_gcs_emulator_silence_is_no_answer() -> None:
     found = await google({"/b": (200, {"name": "bucket", "versioning": {"enabled": True}})}, emulator=True)
     assert found.versioning is True
-    assert set(found.unseen) == {"cors", "encryption", "grants", "lifecycle", "public", "public_blocked", "region"}
+    assert set(found.unseen) == {
+        "cors", "encryption", "grants", "lifecycle", "logging", "public", "public_blocked", "region",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("denied", ["container", "service"])

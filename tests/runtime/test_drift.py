@@ -56,6 +56,8 @@ EXPECT = "backends.a.expect"
             LiveSettings(public_blocked=False),
             ("capabilities[0]", "public_blocked", None, "security"),
         ),
+        ({"logging": True}, LiveSettings(logging=False), ("logging", True, False, "security")),
+        ({"logging": False}, LiveSettings(logging=True), ("logging", False, True, "safe")),
         ({"presign_max_age": 60}, LiveSettings(presign_max_age=0), ("presign_max_age", 60, None, "security")),
         ({"presign_max_age": 60}, LiveSettings(presign_max_age=90), ("presign_max_age", 60, 90, "security")),
         ({"presign_max_age": 60}, LiveSettings(presign_max_age=30), ("presign_max_age", 60, 30, "breaking")),

@@ -138,12 +138,21 @@ async def test_an_application_that_may_not_delete_leaves_no_scratch_object() -> 
 
 
 PROMISED = {
-    "versioning": True, "public": False, "cors": [], "lifecycle": {}, "presign_max_age": 60,
+    "versioning": True, "public": False, "cors": [], "lifecycle": {}, "presign_max_age": 60, "logging": True,
     "capabilities": ["presign", "tls_only", "public_blocked"],
 }  # fmt: skip
 UNKNOWN_TO = {
-    "gofakes3": {"encryption", "public", "cors", "lifecycle", "presign_max_age", "tls_only", "public_blocked"},
-    "versitygw": {"encryption", "public", "lifecycle", "public_blocked"},
+    "gofakes3": {
+        "encryption",
+        "public",
+        "cors",
+        "lifecycle",
+        "presign_max_age",
+        "logging",
+        "tls_only",
+        "public_blocked",
+    },
+    "versitygw": {"encryption", "public", "lifecycle", "logging", "public_blocked"},
     "moto": {"versioning"},
 }
 """What each server does not know, by another answer or by 501."""
@@ -165,6 +174,6 @@ async def test_what_a_server_does_not_know_is_unknown_and_no_difference(server: 
     names = {"capabilities[1]": "tls_only", "capabilities[2]": "public_blocked"}
     told = {names.get(last := each.path.rpartition(".")[2], last): each.drift for each in found.findings}
     assert {setting for setting, drift in told.items() if drift is Drift.UNKNOWN} == UNKNOWN_TO[name]
-    differs = {"versioning", "presign_max_age", "tls_only"} - UNKNOWN_TO[name]
+    differs = {"versioning", "presign_max_age", "logging", "tls_only"} - UNKNOWN_TO[name]
     assert {setting for setting, drift in told.items() if drift is not Drift.UNKNOWN} - {"public_blocked"} == differs
     assert "Contents" not in client.list_objects_v2(Bucket="verified")  # the scratch object is gone

@@ -27,6 +27,7 @@ _BY_MANAGER: Final = {
     "encryption": f"{_OPERATIONS}/read",
     "lifecycle": f"{_OPERATIONS}/managementPolicies/read",
     "public_blocked": f"{_OPERATIONS}/read",
+    "logging": "Microsoft.Insights/diagnosticSettings/read",
     "grants": "Microsoft.Authorization/roleAssignments/read",
 }
 _WHY: Final = "the data plane does not show it, only Azure Resource Manager does"

@@ -26,6 +26,7 @@ _KEYS: Final = {
     "lifecycle": "lifecycle",
     "public_blocked": "iamConfiguration",
     "region": "location",
+    "logging": "logging",
 }
 """Our settings, and the key of the bucket's resource that each is read from."""
 
@@ -53,6 +54,7 @@ async def live_settings(http: HttpClient, bucket_url: str, kms_key: str | None, 
         "lifecycle": _lifecycle(bucket.get("lifecycle", {}).get("rule", ())),
         "public_blocked": bucket.get("iamConfiguration", {}).get("publicAccessPrevention") == "enforced",
         "region": bucket.get("location"),
+        "logging": bool(bucket.get("logging", {}).get("logBucket")),
     }
     known = {name: value for name, value in parts.items() if name not in unseen}
     unseen["grants"] = _ROLES_APART

@@ -63,6 +63,7 @@ RIGHTS: Final = {
     "publicAccessBlock": "s3:GetBucketPublicAccessBlock",
     "ownershipControls": "s3:GetBucketOwnershipControls",
     "acl": "s3:GetBucketAcl",
+    "logging": "s3:GetBucketLogging",
 }
 """The settings that are asked for, by their key in the query, and the right that each needs."""
 
@@ -75,6 +76,7 @@ _ROOTS: Final = {
     "publicAccessBlock": "PublicAccessBlockConfiguration",
     "ownershipControls": "OwnershipControls",
     "acl": "AccessControlPolicy",
+    "logging": "BucketLoggingStatus",
 }
 """What each answer is called: some servers list the bucket when they do not know a key."""
 
@@ -144,6 +146,7 @@ def settings_of(
         "tls_only": ("policy",),
         "presign_max_age": ("policy",),
         "grants": ("policy",),
+        "logging": ("logging",),
     }
     unseen = {name: why for name, keys in needs.items() if (why := answers.unknown(*keys))}
     found = answers.found
@@ -158,6 +161,7 @@ def settings_of(
         "tls_only": lambda: demands_tls(policy, bucket),
         "presign_max_age": lambda: presign_max_age(policy, bucket),
         "grants": lambda: {who: verbs(policy, bucket, who) for who in identities if _in_policy(who)},
+        "logging": lambda: bool(found["logging"].findtext("{*}LoggingEnabled/{*}TargetBucket")),
     }
     known = {name: value() for name, value in read.items() if set(needs[name]) <= found.keys()}
     return LiveSettings(**known, unseen=unseen)
