@@ -19,7 +19,9 @@ the caller's: by keyword, or by its default.
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
@@ -95,9 +97,7 @@ def inject(
 
 def _parameters(target: Callable[..., Any]) -> Iterator[tuple[inspect.Parameter, Any]]:
     """Each parameter and its annotation, resolved on its own: one that can not be must not spoil the others."""
-    any_target: Any = target
-    function = any_target.__init__ if isinstance(target, type) else target
-    names = getattr(inspect.unwrap(function), "__globals__", {})
+    names = _names_of(target)
     for parameter in inspect.signature(target).parameters.values():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
             continue
@@ -105,6 +105,19 @@ def _parameters(target: Callable[..., Any]) -> Iterator[tuple[inspect.Parameter,
         if annotation is not parameter.empty:
             annotation = _resolved(annotation, names)
         yield parameter, annotation
+
+
+def _names_of(target: Any) -> dict[str, Any]:
+    """What annotations of *target* that are text can mean: the names of the modules that it was written in."""
+    while isinstance(target, partial):
+        target = target.func
+    if not isinstance(target, type):
+        function: Any = target if inspect.isroutine(target) else type(target).__call__
+        return getattr(inspect.unwrap(function), "__globals__", {})
+    names: dict[str, Any] = {}
+    for base in reversed(target.__mro__):  # a dataclass takes fields from classes of other modules
+        names |= getattr(sys.modules.get(base.__module__), "__dict__", {})
+    return names
 
 
 def _resolved(annotation: Any, names: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import pytest
@@ -54,6 +55,21 @@ def optional(store: BlobStoreProtocol | None = None) -> Any:
     return store
 
 
+class Created:
+    def __new__(cls, store: BlobStoreProtocol) -> Any:
+        created = super().__new__(cls)
+        created.store = store  # type: ignore[attr-defined] # made here
+        return created
+
+
+class Called:
+    def __call__(self, store: Annotated[BlobStoreProtocol, Named("thumbnails")]) -> Any:
+        return store
+
+    def method(self, store: BlobStoreProtocol) -> Any:
+        return store
+
+
 def needs_more(store: BlobStore, size: int, owner: str) -> tuple[Any, ...]:
     return store, size, owner
 
@@ -105,6 +121,13 @@ async def test_a_function_gets_them_by_every_kind_of_parameter(storage: runtime.
     assert storage.inject(function, third=4) == (storage["media"], storage["thumbnails"], 4)
     assert storage.inject(optional) is storage["media"]
     assert await storage.inject(asynchronous) is storage["media"]
+
+
+async def test_whatever_can_be_called_gets_them(storage: runtime.Storage) -> None:
+    assert storage.inject(Created).store is storage.primary
+    assert storage.inject(Called()) is storage["thumbnails"]
+    assert storage.inject(Called().method) is storage.primary
+    assert storage.inject(partial(partial(needs_more, size=3), owner="a")) == (storage.primary, 3, "a")
 
 
 async def test_lexigrams_marker_and_protocol_are_understood(storage: runtime.Storage) -> None:
