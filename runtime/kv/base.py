@@ -177,7 +177,7 @@ class KVStorage(Primitives, KVStoreProtocol):
     async def set_many(self, values: Mapping[str, Any], ttl: TTL = None, namespace: str | None = None) -> bool:
         """Write all of *values*, or none if something goes wrong. Always returns True."""
         space, length = checked_namespace(namespace), milliseconds(ttl)
-        stored = {checked_key(key): self._pack(value) for key, value in values.items()}
+        stored = self._packed_all(values)
         for name, value in values.items():
             warn_of_secrets(self.name, name, value)
         if stored:
@@ -220,6 +220,16 @@ class KVStorage(Primitives, KVStoreProtocol):
     async def health_check(self, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109 - the seed's signature
         """Whether the store answers within *timeout* seconds. Never raises: the result says what is wrong."""
         return await examine(self.name, self.driver, self.describe, seconds=timeout, bug="an error in the store")
+
+    def _packed_all(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        stored: dict[str, Any] = {}
+        for number, (key, value) in enumerate(values.items(), start=1):
+            try:
+                stored[checked_key(key)] = self._pack(value)
+            except StorageError as exc:  # which one: by its place, as a key may be a session's secret
+                exc.message = f"entry {number} of {len(values)}: {exc.message}"
+                raise
+        return stored
 
     def _demand_open(self) -> None:
         if self._state == _CLOSED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from fnmatch import translate
-from math import ceil, isfinite
+from math import ceil, isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.errors import InvalidKeyError
@@ -60,10 +60,14 @@ def milliseconds(ttl: TTL) -> int | None:
         return max(ttl // _MILLISECOND + bool(ttl % _MILLISECOND), 0)
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise TypeError(f"ttl is a number of seconds or a timedelta, not {type(ttl).__name__}")
-    if not isfinite(ttl) or ttl > _LONGEST_TTL:
+    if isnan(ttl):
+        raise ValueError("ttl is not a number: leave it out for an entry that stays for ever")
+    if ttl <= 0:
+        return 0
+    if ttl > _LONGEST_TTL:
         raise ValueError("ttl is too long: leave it out for an entry that stays for ever")
     # rounded first, as 0.1 * 1000 could be a little more than 100
-    return max(ttl * 1000 if isinstance(ttl, int) else ceil(round(ttl * 1000, 6)), 0)
+    return ttl * 1000 if isinstance(ttl, int) else ceil(round(ttl * 1000, 6))
 
 
 def matcher(pattern: str | None, prefix: str) -> tuple[str, Callable[[str], object]]:

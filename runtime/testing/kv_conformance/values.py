@@ -79,7 +79,7 @@ class Values(Suite):
             await kv.add("a", value)
         with pytest.raises(InvalidValueError):
             await kv.compare_and_set("a", None, value)
-        with pytest.raises(InvalidValueError):
+        with pytest.raises(InvalidValueError, match=rf"entry 2 of 2: .*{message}"):
             await kv.set_many({"b": 1, "a": value})
         assert await kv.list_keys() == []
 
