@@ -14,6 +14,7 @@ from infra.cli.deploy import destroy, preview, up
 from infra.cli.drift import drift
 from infra.cli.emulators import emulators
 from infra.cli.env import env
+from infra.cli.examples import add_examples
 from infra.cli.purging import purge
 
 if TYPE_CHECKING:
@@ -27,3 +28,4 @@ def register(app: typer.Typer) -> None:
     for command in (check, preview, up, drift, destroy, purge, env):
         app.command(rich_help_panel=PANEL)(command)
     app.add_typer(emulators, name="emulators", rich_help_panel=PANEL)
+    add_examples(app, emulators)

@@ -8,6 +8,9 @@ from runtime.cli import encoding  # noqa: F401 - its commands join the group `co
 from runtime.cli.configuration import config_commands
 from runtime.cli.copying import cp
 from runtime.cli.doctor import doctor
+from runtime.cli.examples import CONFIG as EXAMPLES_OF_CONFIG
+from runtime.cli.examples import OBJECTS as EXAMPLES
+from runtime.cli.examples import illustrate
 from runtime.cli.migrating import migrate
 from runtime.cli.reading import cat, ls, stat, url
 from runtime.cli.removing import rm
@@ -27,3 +30,5 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel=OBJECTS)(command)
     app.add_typer(config_commands, name="config", rich_help_panel=CONFIG)
     app.command(rich_help_panel=CONFIG)(doctor)
+    illustrate(app, EXAMPLES)
+    illustrate(config_commands, EXAMPLES_OF_CONFIG)

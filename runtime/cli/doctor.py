@@ -192,7 +192,7 @@ def in_words(capabilities: Capabilities) -> list[str]:
     """What a backend can do, in the words of `runtime.driver.Capabilities`."""
     words = [f"presign {' '.join(sorted(capabilities.presign))}"] if capabilities.presign else []
     words += [name for name, value in asdict(capabilities).items() if value is True]
-    return words + [f"checksum {name}" for name in sorted(capabilities.checksums)]
+    return words + ([f"checksum {' '.join(sorted(capabilities.checksums))}"] if capabilities.checksums else [])
 
 
 def _report(loaded: LoadedConfig, warnings: list[str], findings: list[Examined]) -> dict[str, Any]:

@@ -75,4 +75,4 @@ def of_drift(findings: Iterable[Finding], *, strict: bool) -> int:
 
 def epilog() -> str:
     """The table as text for ``--help``; each code on a line of its own."""
-    return "\n\n".join(["Exit codes:", *(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())])
+    return "\n".join(["Exit codes:", *(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())])

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -112,6 +114,38 @@ def test_every_command_has_help_worth_reading(tandem: Callable[..., Result], com
 
     assert f"Usage: tandem {command}" in text or f"Usage: root {command}" in text
     assert len(text.splitlines()) > 8
+
+
+def test_every_command_has_examples_that_parse() -> None:
+    found = dict(leaves(get_command(build_app())))
+
+    assert len(found) > 20
+    for words, command in found.items():
+        heading, *lines = (command.epilog or "").splitlines()
+        assert heading == "Examples:", words
+        for line in lines:
+            arguments = re.search(rf"tandem {words}(?= |\)|$)([^<>)]*)", line)
+            assert arguments, line
+            command.make_context(words, shlex.split(arguments[1]))
+
+
+def test_what_prints_no_document_by_itself_has_json() -> None:
+    without = {
+        words
+        for words, command in leaves(get_command(build_app()))
+        if not any("--json" in option.opts for option in command.params)
+    }
+
+    assert without == {"cat", "config export", "config from-terraform", "config schema", "config types"}
+
+
+def leaves(command: Any, *words: str) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by all of its words."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield " ".join(words), command
+    for name, each in (below or {}).items():
+        yield from leaves(each, *words, name)
 
 
 def test_no_help_text_loses_words_to_markup() -> None:
