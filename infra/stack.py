@@ -61,7 +61,7 @@ class Stack:
         if not path.is_file():
             raise _no_such_stack(name, stack_names(root), path.relative_to(root))
         source = str(path.relative_to(root))
-        document = read_yaml(path)
+        document = read_yaml(path, source)
         if not isinstance(document, Mapping):
             raise ConfigError("is not a stack file", source=source, problems=[Problem("", "it holds no `config:`")])
         config = document.get("config")
@@ -129,7 +129,7 @@ def _project(root: Path) -> Mapping[str, Any]:
     path = root / PROJECT_FILE
     if not path.is_file():
         raise ConfigError(f"there is no {PROJECT_FILE} in {root}", hint="run it in the project's directory")
-    document = read_yaml(path)
+    document = read_yaml(path, PROJECT_FILE)
     if not isinstance(document, Mapping) or not isinstance(document.get("name"), str):
         raise ConfigError("is not a Pulumi project", source=PROJECT_FILE, problems=[Problem("name", "is required")])
     return document

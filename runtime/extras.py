@@ -26,14 +26,18 @@ def is_missing_extra(error: ModuleNotFoundError, extra: str) -> bool:
         error: What importing the driver raised.
         extra: Name of the extra in this distribution's own metadata.
     """
-    name = (error.name or "").replace("_", "-").replace(".", "-").lower()
-    if not name or name.partition("-")[0] in {"runtime", "infra"}:
-        return False
-    packages = _packages(extra)
-    if any(_same(name, package) for package in packages):
+    if is_listed(error, extra):
         return True
+    if (error.name or "").partition(".")[0] in {"", "runtime", "infra"}:
+        return False
     # What the SDKs themselves bring (botocore) is in no list of ours, but is missing only together with them.
-    return any(not _is_installed(package) for package in packages)
+    return any(not _is_installed(package) for package in _packages(extra))
+
+
+def is_listed(error: ModuleNotFoundError, extra: str) -> bool:
+    """Whether the module that *error* misses is of a package that *extra* itself names."""
+    name = (error.name or "").replace("_", "-").replace(".", "-").lower()
+    return bool(name) and any(_same(name, package) for package in _packages(extra))
 
 
 def _packages(extra: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from runtime.cli.exits import PIPE_CLOSED, USAGE, epilog, exit_code
+from runtime.cli.exits import PIPE_CLOSED, UNAVAILABLE, USAGE, epilog, exit_code
 from runtime.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 COMMAND_GROUP: Final = "tandem.commands"
 """Entry points that add commands: functions that are given the `typer.Typer` application."""
+
+
+INFRASTRUCTURE: Final = "infra"
+"""Extra of the commands that provision; without it they are there, and say so."""
 
 
 class ErrorsToExitCodes(TyperGroup):
@@ -33,6 +37,14 @@ class ErrorsToExitCodes(TyperGroup):
         except BrokenPipeError:
             _forget_output()
             raise typer.Exit(PIPE_CLOSED) from None
+        except ModuleNotFoundError as exc:
+            from runtime.extras import install_command, is_listed  # noqa: PLC0415 - only to say what is missing
+
+            if not is_listed(exc, INFRASTRUCTURE):
+                raise
+            hint = install_command(INFRASTRUCTURE)
+            print_error(f"this command needs the package {exc.name!r}, which is not installed ({hint})")
+            raise typer.Exit(UNAVAILABLE) from exc
         except (StorageError, OSError) as exc:
             print_error(_message(exc))
             raise typer.Exit(exit_code(exc)) from exc

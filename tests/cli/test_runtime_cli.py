@@ -238,6 +238,30 @@ def test_broken_plug_in_ends_the_process_with_one_message(tmp_path: Path) -> Non
     assert b"Traceback" not in found.stderr
 
 
+def test_commands_without_their_extra_say_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['pulumi'] = None; sys.argv = ['tandem', 'check', '-s', 'dev'];"
+        "from runtime.cli import main; main()"
+    )
+
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
+
+    assert found.returncode == 5
+    assert found.stderr == (
+        "error: this command needs the package 'pulumi', which is not installed (pip install 'tandem-storage[infra]')\n"
+    )
+
+
+def test_another_module_that_is_missing_is_a_bug_with_its_traceback() -> None:
+    def broken() -> None:
+        raise ModuleNotFoundError("No module named 'colour'", name="colour")
+
+    app = build_app(plug_ins=[])
+    app.command()(broken)
+
+    assert isinstance(CliRunner().invoke(app, ["broken"]).exception, ModuleNotFoundError)
+
+
 def test_backends_are_completed_in_addresses() -> None:
     assert complete_addresses("f") == ["files:"]
     assert complete_addresses("") == ["files:", "other:", "scratch:", "media:"]
