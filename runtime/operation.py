@@ -49,7 +49,10 @@ def translated(error: Exception, driver: Driver, backend: str, operation: str, p
         return error
     detail = driver.error_detail(error)
     vendor = f"{type(error).__name__} {detail}" if detail else type(error).__name__
-    return kind(f"{kind().message}: {vendor}", backend=backend, operation=operation, path=name or None)
+    shown = kind(f"{kind().message}: {vendor}", backend=backend, operation=operation, path=name or None)
+    for note in getattr(error, "__notes__", ()):  # ours: what is left, how much was done, how often it was tried
+        shown.add_note(note)
+    return shown
 
 
 class Guard:

@@ -182,6 +182,8 @@ class HttpClient:
         else:
             again = request.repeatable or (isinstance(error, WireError) and not error.sent)
         if not again or attempt >= attempts or monotonic() + seconds > deadline:
+            if attempt > 1:
+                error.add_note(f"tried {attempt} times")
             raise error
         await asyncio.sleep(seconds)
 

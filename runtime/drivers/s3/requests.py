@@ -119,6 +119,8 @@ class Requests:
             late = attempt >= self._retry.attempts or monotonic() - begin + wait > self._retry.budget
             never_sent = isinstance(error, WireError) and not error.sent
             if late or classify(error) not in (_AGAIN if safe or never_sent else _BUSY):
+                if attempt > 1:
+                    error.add_note(f"tried {attempt} times")
                 raise error
             await asyncio.sleep(wait)
             try:

@@ -203,6 +203,7 @@ class Copying(Suite):
         with pytest.raises(NotFoundError) as caught:
             await store.copy_batch([("there", "copied"), ("not-there", "other")])
         assert "not-there" in str(caught.value)
+        assert "of 2 objects were copied" in "".join(caught.value.__notes__), "it does not say how far it came"
         assert not await store.exists("other")
 
     async def test_copy_batch_of_nothing_does_nothing(self, store: BlobStore) -> None:
