@@ -55,6 +55,7 @@ for _package in ("aioboto3", "lxml"):  # imported late, as few calls need them; 
         raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 
 _ENDLESS: Final = 1 << 62
+_NOT_FOUND: Final = 404
 _NO_BATCH: Final = frozenset({"NotImplemented", "MethodNotAllowed"})
 
 
@@ -194,8 +195,16 @@ class S3Driver(Driver):
         return await unfinished(self._requests, prefix)
 
     async def delete(self, path: str, *, if_match: str | None = None) -> None:
-        headers = {} if if_match is None else {"if-match": f'"{if_match}"'}
-        await self._requests.send("DELETE", path, headers=headers)
+        if if_match is None:
+            await self._requests.send("DELETE", path)
+            return
+        try:
+            await self.head(path)  # servers say that a version was deleted of what is not there
+            await self._requests.send("DELETE", path, headers={"if-match": f'"{if_match}"'})
+        except ServiceError as exc:
+            if exc.status == _NOT_FOUND and exc.code != "NoSuchBucket":
+                exc.kind = PreconditionFailedError
+            raise
 
     async def delete_batch(self, paths: Sequence[str]) -> Sequence[DeleteFailure]:
         together = [path for path in paths if writable(path)] if self._batches else []

@@ -97,6 +97,8 @@ class Deleting(Suite):
         assert await store.download("target") == b"two"
         await store.delete("target", if_match=second.etag)
         assert not await store.exists("target")
+        with pytest.raises(PreconditionFailedError):
+            await store.delete("target", if_match=second.etag)
 
     async def test_delete_batch_answers_for_every_path_in_order(self, store: BlobStore) -> None:
         await fill(store, ["a", "b", "c", "kept"])
