@@ -106,14 +106,14 @@ class BlockingBlobStore:
         data: Uploadable,
         content_type: UploadOptions | str | None = None,
         *,
+        size: int | None = None,
         part_size: int | None = None,
         concurrency: int | None = None,
         **options: Any,
     ) -> FileInfo:
         """As `BlobStore.upload`."""
-        return self._run(
-            self._store.upload, path, data, content_type, part_size=part_size, concurrency=concurrency, **options
-        )
+        parts = {"size": size, "part_size": part_size, "concurrency": concurrency}
+        return self._run(self._store.upload, path, data, content_type, **parts, **options)
 
     def upload_from(
         self,
@@ -272,16 +272,32 @@ class BlockingBlobStore:
         return self._run(self._store.delete_batch, tuple(paths))
 
     def copy(
-        self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+        self,
+        source: ObjectPath,
+        destination: str,
+        *,
+        to: BlockingBlobStore | None = None,
+        if_not_exists: bool = False,
+        if_match: str | None = None,
     ) -> FileInfo:
-        """As `BlobStore.copy`."""
-        return self._run(self._store.copy, source, destination, if_not_exists=if_not_exists, if_match=if_match)
+        """As `BlobStore.copy`; both backends are of one storage, whose event loop they share."""
+        other = None if to is None else to._store  # noqa: SLF001 - of this class
+        conditions = {"if_not_exists": if_not_exists, "if_match": if_match}
+        return self._run(self._store.copy, source, destination, to=other, **conditions)
 
     def move(
-        self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+        self,
+        source: ObjectPath,
+        destination: str,
+        *,
+        to: BlockingBlobStore | None = None,
+        if_not_exists: bool = False,
+        if_match: str | None = None,
     ) -> FileInfo:
-        """As `BlobStore.move`."""
-        return self._run(self._store.move, source, destination, if_not_exists=if_not_exists, if_match=if_match)
+        """As `BlobStore.move`; see `copy`."""
+        other = None if to is None else to._store  # noqa: SLF001 - of this class
+        conditions = {"if_not_exists": if_not_exists, "if_match": if_match}
+        return self._run(self._store.move, source, destination, to=other, **conditions)
 
     def copy_batch(self, operations: Iterable[tuple[ObjectPath, str]]) -> list[str]:
         """As `BlobStore.copy_batch`."""

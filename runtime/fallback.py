@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
+from runtime.between import kept
 from runtime.calls import Calls
 from runtime.driver import Capabilities, DeleteFailure, Driver, ObjectReader
 from runtime.errors import AlreadyExistsError, NotFoundError, NotSupportedError, PreconditionFailedError
@@ -36,7 +37,6 @@ from runtime.placeholder import (
     without_placeholders,
 )
 from runtime.sources import source_of
-from runtime.sync import kept
 from runtime.versions import demand_same
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import anyio
 
+from runtime.between import kept
 from runtime.calls import Calls
 from runtime.errors import (
     ChecksumMismatchError,
@@ -38,7 +39,6 @@ from runtime.operation import translated
 from runtime.options import check_options, whole_number
 from runtime.placeholder import SIZE, head_or_none, hold, is_a, is_placeholder, release, without_placeholders
 from runtime.sources import source_of
-from runtime.sync import kept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -115,9 +115,11 @@ async def send(
     """
     try:
         await source.open()
-        plan = plan_parts(source.size, part_size, driver.capabilities)
+        size = source.size if source.expected is None else source.expected
+        plan = plan_parts(size, part_size, driver.capabilities)
         first = await source.read(plan.first)
         if source.count < plan.first or not await source.more():
+            source.demand_all()
             data = joined(first)
             info = await driver.put(path, data, await summed(driver, data, options))
             if sent is not None:
@@ -187,6 +189,7 @@ class _Sender:
                 await self._one_by_one()
             else:
                 await self._several_at_once(concurrency)
+            self._source.demand_all()
             await self._source.verify()
             return await self._complete()
         except BaseException as exc:

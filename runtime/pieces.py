@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from anyio.to_thread import run_sync
 
-from runtime.errors import QuotaExceededError
+from runtime.errors import InvalidOptionError, QuotaExceededError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -126,6 +126,7 @@ class Source(ABC):
         size: Bytes to come, where that can be known beforehand; a hint, as a file may grow.
         count: Bytes read so far.
         limit: Bytes that may be read; more raise `QuotaExceededError`.
+        expected: Bytes that have to come, no more and no fewer; None for any number.
         failure: What the source itself raised.
         spans: Whether `read_at` can be used; known when it is open.
     """
@@ -136,6 +137,7 @@ class Source(ABC):
         self.size = size
         self.count = 0
         self.limit: int | None = None
+        self.expected: int | None = None
         self.failure: BaseException | None = None
 
     async def read(self, size: int) -> list[Bytes]:
@@ -151,7 +153,14 @@ class Source(ABC):
         self.count += sum(map(len, part))
         if self.limit is not None and self.count > self.limit:
             raise too_large(self.limit)
+        if self.expected is not None and self.count > self.expected:
+            raise InvalidOptionError(f"more than the {self.expected:,} bytes came that were told", hint="size")
         return part
+
+    def demand_all(self) -> None:
+        """Raise unless as many bytes came as were told; asked before the object becomes visible."""
+        if self.expected is not None and self.count < self.expected:
+            raise InvalidOptionError(f"{self.count:,} of the {self.expected:,} bytes came that were told", hint="size")
 
     async def read_at(self, span: Span) -> list[Bytes]:
         """The bytes of *span*; only where `spans`."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import anyio
 
 from runtime import checksums
+from runtime.between import carry
 from runtime.calls import Calls
 from runtime.chunks import Chunks
 from runtime.errors import (
@@ -186,6 +187,7 @@ class BlobStore(BlobStoreProtocol):
         data: Uploadable,
         content_type: UploadOptions | str | None = None,
         *,
+        size: int | None = None,
         part_size: int | None = None,
         concurrency: int | None = None,
         **options: Any,
@@ -198,6 +200,8 @@ class BlobStore(BlobStoreProtocol):
                 or a sync or async iterator of bytes. Large data is sent in parts, in bounded memory.
             content_type: MIME type, or an `UploadOptions` with all options at once. Without it the type is guessed
                 from the path's suffix.
+            size: Size of *data* in bytes, for an iterator whose size is known (``Content-Length``). The parts are
+                chosen for it, and data that ends early or goes on is refused.
             part_size: Size of one part in bytes; by default ``transfer.part_size`` of the backend.
             concurrency: Number of parts in flight; by default ``transfer.concurrency`` of the backend.
             options: Fields of `UploadOptions` by name. Each is honoured or refused, never dropped.
@@ -210,18 +214,21 @@ class BlobStore(BlobStoreProtocol):
             PreconditionFailedError: *if_match* is not the etag of the object at *path*, or there is none.
             ChecksumMismatchError: the bytes do not have the *checksum* that was given, or changed on their way.
             NotSupportedError: this backend can not honour one of the options.
+            InvalidOptionError: *data* does not have *size* bytes.
             QuotaExceededError: the object is larger than ``service.max_file_size_mb``, or no room is left.
             TypeError: an option has an unknown name, or *data* can not be uploaded.
         """
         with self._operation("upload", path) as guard:
             name, chosen = self._prepared(path, content_type, options)
-            size, in_flight = self._parts(part_size, concurrency)
+            told = None if size is None else whole_number("size", size, low=0)
+            most, in_flight = self._parts(part_size, concurrency)
             small = in_memory(data)
-            if small is not None and len(small) <= size:
+            if told is None and small is not None and len(small) <= most:
                 info = await self._put(name, small, chosen)
             else:
                 source = source_of(data if small is None else small)
-                info = await self._send(guard, name, source, chosen, size, in_flight)
+                source.expected = told
+                info = await self._send(guard, name, source, chosen, most, in_flight)
             guard.size, guard.written = info.size, (info,)
             return info
 
@@ -817,16 +824,27 @@ class BlobStore(BlobStoreProtocol):
         return error
 
     async def copy(
-        self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+        self,
+        source: ObjectPath,
+        destination: str,
+        *,
+        to: BlobStore | None = None,
+        if_not_exists: bool = False,
+        if_match: str | None = None,
     ) -> FileInfo:
-        """Copy one object inside the bucket with all its attributes. The service copies; no bytes pass through here.
+        """Copy one object with all its attributes. Inside the bucket the service copies; no bytes pass through here.
+
+        To another backend it is streamed, in bounded memory, and type, metadata and cache headers are kept; the hooks
+        are told of `info` and `stream` here and of `upload` there.
 
         Args:
             source: Path of the object.
             destination: Path of the copy.
+            to: The backend to copy to; by default this one.
             if_not_exists: Copy only if there is no object at *destination*. Needs
-                ``capabilities.copy_if_not_exists``.
-            if_match: Copy only over an object that has this etag. Needs ``capabilities.copy_if_match``.
+                ``capabilities.copy_if_not_exists``, to another backend ``if_not_exists`` of that one.
+            if_match: Copy only over an object that has this etag. Needs ``capabilities.copy_if_match``,
+                to another backend ``if_match`` of that one.
 
         Raises:
             NotFoundError: there is no object at *source*.
@@ -834,6 +852,9 @@ class BlobStore(BlobStoreProtocol):
             PreconditionFailedError: *if_match* is not the etag of the object at *destination*.
             NotSupportedError: the backend can not copy on this condition.
         """
+        if to is not None and to is not self:
+            conditions = UploadOptions(if_not_exists=if_not_exists, if_match=if_match)
+            return (await carry(self, source, to, destination, conditions))[1]
         with self._operation("copy", source, paths=(source, destination)) as guard:
             old, new = checked_path(source), checked_new_path(destination)
             check_copy(self.backend, self.driver.capabilities, if_not_exists=if_not_exists, if_match=if_match)
@@ -843,13 +864,23 @@ class BlobStore(BlobStoreProtocol):
             return info
 
     async def move(
-        self, source: ObjectPath, destination: str, *, if_not_exists: bool = False, if_match: str | None = None
+        self,
+        source: ObjectPath,
+        destination: str,
+        *,
+        to: BlobStore | None = None,
+        if_not_exists: bool = False,
+        if_match: str | None = None,
     ) -> FileInfo:
         """Copy one object, then remove the original. It is not atomic: if the removal fails, both exist.
+
+        To another backend only the version that was copied is removed, where the service can
+        (``capabilities.delete_if_match``).
 
         Args:
             source: Path of the object.
             destination: Its new path.
+            to: As for `copy`.
             if_not_exists: As for `copy`.
             if_match: As for `copy`.
 
@@ -859,6 +890,15 @@ class BlobStore(BlobStoreProtocol):
             PreconditionFailedError: as for `copy`.
             StorageError: the original could not be removed; a note of the error says that the copy exists.
         """
+        if to is not None and to is not self:
+            conditions = UploadOptions(if_not_exists=if_not_exists, if_match=if_match)
+            read, info = await carry(self, source, to, destination, conditions)
+            try:
+                await self.delete(source, if_match=read.etag if self.capabilities.delete_if_match else None)
+            except BaseException as exc:
+                exc.add_note(f"{destination!r} was written to {to.name!r}, {read.path!r} was not removed")
+                raise
+            return info
         with self._operation("move", source, paths=(source, destination)) as guard:
             old, new = checked_path(source), checked_new_path(destination)
             check_copy(self.backend, self.driver.capabilities, if_not_exists=if_not_exists, if_match=if_match)

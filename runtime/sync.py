@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 import anyio
 from anyio.to_thread import run_sync
 
+from runtime.between import carry
 from runtime.errors import InvalidOptionError, PreconditionFailedError, StorageError
 from runtime.folders import file_below, files_below
-from runtime.models import FileInfo, UploadOptions
 from runtime.options import whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
+    from runtime.models import FileInfo
     from runtime.store import BlobStore
 
 MIB: Final = 1024 * 1024
@@ -157,7 +158,8 @@ async def sync(
         prune: Remove what *source* does not have.
         dry_run: Only say what would be done.
         max_delete: Do nothing at all when more than so many would be removed.
-        compare: When two objects count as the same: ``modified``: equal sizes, and the destination's is not older;
+        compare: When two objects count as the same: ``modified``: equal sizes, and the destination's is not older
+            (services tell whole seconds: what was written in the second of its copy is copied once more);
             ``size``: equal sizes; ``etag``: equal etags (between backends of one driver only); ``checksum``: equal
             bytes, for which those of equal size are read on both sides.
         concurrency: Objects copied at once.
@@ -297,7 +299,7 @@ class _Work:
             if source.store is target.store:
                 await target.store.copy(entry.info, path)
             else:
-                await transfer(source.store, entry.info, target.store, path)
+                await carry(source.store, entry.info, target.store, path)
 
     async def remove(self, steps: list[Step]) -> None:
         if isinstance(self._target, _Folder):
@@ -324,33 +326,3 @@ class _Work:
 
 def _in_order(names: Mapping[str, _Entry] | set[str]) -> list[str]:
     return sorted(names, key=os.fsencode)
-
-
-async def transfer(
-    source: BlobStore, listed: FileInfo, target: BlobStore, path: str, options: UploadOptions | None = None
-) -> FileInfo:
-    """Stream one object from one backend to another, in one version, and keep what it says of itself.
-
-    Args:
-        source: Where from.
-        listed: The object, as a listing or `BlobStore.info` gave it.
-        target: Where to.
-        path: Under which path.
-        options: What is asked of the new object; what is not said is kept.
-    """
-    info = await source.info(listed)
-    stream: AsyncGenerator[bytes, None] = source.stream(listed, MIB, if_match=info.etag)
-    async with aclosing(stream):
-        return await target.upload(path, stream, kept(options or UploadOptions(), info))
-
-
-def kept(options: UploadOptions, info: FileInfo) -> UploadOptions:
-    """What the source has, under what the caller asks for."""
-    return replace(
-        options,
-        content_type=options.content_type or info.content_type,
-        metadata=options.metadata or info.metadata or None,
-        cache_control=options.cache_control or info.cache_control,
-        content_disposition=options.content_disposition or info.content_disposition,
-        content_encoding=options.content_encoding or info.content_encoding,
-    )

@@ -27,6 +27,7 @@ STREAMING: Final = {
         "test_yields_of_one_byte_and_of_a_hundred_mebibytes_are_cut_into_parts",
     ),
     "known and unknown size": (
+        "test_iterator_whose_size_is_told_has_to_have_it",
         "test_large_bytes_are_sent_in_parts_and_read_back_whole",
         "test_iterator_of_unknown_size_is_sent_in_parts",
         "test_objects_around_the_size_of_a_part_round_trip",
@@ -232,7 +233,10 @@ LISTING_AND_BULK: Final = {
         "test_object_that_was_uploaded_in_parts_is_copied",
         "tests/drivers/test_s3_live.py::test_a_copy_in_parts_keeps_attributes_and_tags",
     ),
-    "across backends by streaming": ("test_sync_streams_between_backends_and_keeps_attributes",),
+    "across backends by streaming": (
+        "test_copy_and_move_to_another_backend_keep_content_and_attributes",
+        "test_sync_streams_between_backends_and_keeps_attributes",
+    ),
     "sync returns a plan, uploads before it prunes, resumes; dry_run, max_delete, compare": (
         "test_sync_brings_what_is_missing_or_differs_and_nothing_else",
         "test_sync_removes_only_when_asked_and_only_after_copying",

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from runtime.between import carry
 from runtime.cli.options import Address, StandardStream
 from runtime.cli.standard_input import standard_input
 from runtime.errors import InvalidPathError
 from runtime.models import FileInfo, UploadOptions
-from runtime.sync import kept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -97,10 +97,9 @@ class Copier:
         source = self.stores[job.source.backend]
         if source is store and options == UploadOptions():
             return await store.copy(job.listed or job.source.path, destination.path)
-        info = await source.info(job.listed or job.source.path)
-        chunks = self._chunks(job.source, job.listed)
-        async with aclosing(chunks):
-            return await store.upload(destination.path, chunks, kept(options, info))
+        listed = job.listed or job.source.path
+        _, made = await carry(source, listed, store, destination.path, options, self.advance)
+        return made
 
     async def _chunks(self, source: Address, listed: FileInfo | None) -> AsyncGenerator[bytes, None]:
         stream = self.stores[source.backend].stream(listed or source.path, CHUNK_BYTES)

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.config import NamedStorageConfig, StorageMemoryConfig
 from runtime.drivers.memory import MemoryDriver
-from runtime.errors import InvalidOptionError, PreconditionFailedError, StorageUnavailableError
+from runtime.errors import AlreadyExistsError, InvalidOptionError, PreconditionFailedError, StorageUnavailableError
 from runtime.store import BlobStore
 from runtime.sync import sync
 from runtime.testing.conformance.suite import Suite
@@ -103,6 +103,27 @@ class Syncing(Suite):
         assert await store.download("back/large") == payload(size + 10)
         assert (await store.info("back/large")).metadata == {"by": "me"}
         assert not (await sync((elsewhere, "copy"), (store, "back"), compare="checksum")).plan
+
+    async def test_copy_and_move_to_another_backend_keep_content_and_attributes(
+        self, store: BlobStore, elsewhere: BlobStore
+    ) -> None:
+        data = payload(part_size(store) + 10 if store.capabilities.min_part_size > 1 else 300_000)
+        given: dict[str, Any] = {"content_type": "image/png", "metadata": {"by": "me"}, "cache_control": "no-store"}
+        for here, there in ((store, elsewhere), (elsewhere, store)):
+            await here.upload("one", data, **given)
+            info = await here.copy("one", "copied", to=there)
+            assert (info.path, info.size, info.etag) == ("copied", len(data), (await there.info("copied")).etag)
+            await here.move("one", "moved", to=there, if_not_exists=True)
+            assert not await here.exists("one")
+            for path in ("copied", "moved"):
+                assert await there.download(path) == data
+                info = await there.info(path)
+                assert {name: getattr(info, name) for name in given} == given, f"of {path} in {there.name}"
+            await here.upload("one", b"another")
+            with pytest.raises(AlreadyExistsError):
+                await here.move("one", "moved", to=there, if_not_exists=True)
+            assert await here.download("one") == b"another", "a move that was refused removed its source"
+            assert await there.download("moved") == data
 
     async def test_sync_inside_a_backend_copies_there(self, store: BlobStore) -> None:
         await fill(store, ["a/1", "a/2"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runtime.errors import InvalidOptionError
 from runtime.testing.conformance.suite import Suite
 from runtime.testing.conformance.support import async_pieces, in_parallel, paths_of, payload, sync_pieces
 from runtime.testing.conformance.watching import Watched, part_size, through
@@ -123,6 +124,17 @@ class Writing(Suite):
         info = await parts.upload("unknown.bin", async_pieces(data, 99_991))
         assert info.size == len(data)
         assert await store.download("unknown.bin") == data
+
+    async def test_iterator_whose_size_is_told_has_to_have_it(self, store: BlobStore, parts: BlobStore) -> None:
+        large = payload(2 * part_size(parts) + 1)
+        for data in (large, large[:1000], b""):
+            await parts.upload("told", async_pieces(data, 99_991), size=len(data))
+            assert await store.download("told") == data
+            for size in {len(data) + 1, max(len(data) - 1, 0)} - {len(data)}:
+                with pytest.raises(InvalidOptionError, match="bytes came"):
+                    await parts.upload("told", async_pieces(data, 99_991), size=size)
+                assert await store.download("told") == data, "an upload that was refused replaced the object"
+        assert await self.leftovers(store) == []
 
     async def test_large_file_is_sent_in_parts(self, store: BlobStore, parts: BlobStore, tmp_path: Path) -> None:
         data = payload(part_size(parts) + 4321)
