@@ -105,7 +105,7 @@ class Watched(Driver):
         self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
     ) -> str:
         token = await self.inner.put_part(path, upload_id, number, data, checksum)
-        self.bytes_in += len(data)
+        self.bytes_in += sum(map(len, data))
         return token
 
     async def complete_multipart(
