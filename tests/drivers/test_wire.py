@@ -721,6 +721,42 @@ class TestGivingUp:
             assert await fetch(wire) == DATA
         gc.collect()
 
+    async def test_one_that_is_cancelled_when_its_answer_is_there_leaves_the_next_on_its_connection_alone(self) -> None:
+        wrote = asyncio.Event()
+
+        async def script(peer: Peer) -> None:
+            await peer.request()
+            peer.writer.write(OK)
+            wrote.set()
+            await peer.request()
+            await peer.say(OK)
+
+        async with serving(script, says(OK)) as (wire, server):
+            first = asyncio.create_task(wire.send("POST", "/first", {}))
+
+            async def second() -> bytes:
+                first.cancel()  # it has its answer already, and no turn of the loop since
+                return (await wire.send("POST", "/second", {})).body  # must not be sent twice
+
+            await wrote.wait()
+            assert await asyncio.create_task(second()) == b"ok"
+            await asyncio.wait([first])
+            assert first.cancelled()
+            assert server.connections == 1
+
+    async def test_a_body_without_a_length_does_not_end_with_our_own_closing(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.request()
+            peer.writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + DATA[:1000])
+            await peer.reader.read()
+
+        async with serving(script) as (wire, _):
+            answer = await wire.send("GET", "/", {}, whole=False)
+            assert await answer.take(1000) == DATA[:1000]
+            await wire.close()
+            with pytest.raises(DisconnectedError):
+                await answer.take(1000)
+
     async def test_a_cancelled_connect_leaves_nothing(self) -> None:
         async with serving(says(OK)) as (wire, _):
             task = asyncio.create_task(wire.send("GET", "/", {}))

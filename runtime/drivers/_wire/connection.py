@@ -82,7 +82,9 @@ class Connection(asyncio.BufferedProtocol):
     async def exchange(
         self, head: bytes, body: Sequence[Bytes], *, bodyless: bool, whole: bool, most: int = ALL
     ) -> Answer:
-        """Send one request and give its answer. Whatever is raised, a cancellation too, closes the connection.
+        """Send one request and give its answer.
+
+        Whatever is raised, a cancellation too, closes the connection, unless the answer was whole already.
 
         Args:
             head: The head, whole.
@@ -106,7 +108,8 @@ class Connection(asyncio.BufferedProtocol):
                 await self._send(head, body, waiter)
             answer = await waiter
         except BaseException:
-            self.abort()
+            if self._waiter is waiter:  # else the answer was whole, and the connection may be another request's by now
+                self.abort()
             if not waiter.cancel() and not waiter.cancelled():
                 waiter.exception()  # it was seen, or does not matter any more
             raise
@@ -271,10 +274,10 @@ class Connection(asyncio.BufferedProtocol):
         self._wake(writable)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.open = False
+        by_server, self.open = self.open and exc is None, False
         self._watch.end()
         body, waiter = self._body, self._waiter
-        if body is not None and self._parser.until_closed and exc is None:
+        if body is not None and self._parser.until_closed and by_server:
             body.end()
         else:
             error = DisconnectedError(answered=self._parser.touched)
