@@ -118,6 +118,7 @@ class ServiceError(Exception):
 
 
 Authorize = Callable[[Request], Awaitable[Request]]
+Renew = Callable[[Request, ServiceError], Awaitable[bool]]
 ReadError = Callable[[int, Mapping[str, str], bytes], ServiceError]
 
 
@@ -125,13 +126,23 @@ class HttpClient:
     """Sends requests of one driver.
 
     Args:
-        authorize: Adds what proves who we are; called once for each attempt.
+        authorize: Adds what proves who we are; called for each attempt.
         read_error: Makes the error of a refused request from status, headers and body.
         backend: Whose `retry` and `limits` apply; without it the defaults above.
+        renew: Told a request as it was sent and why it was refused: whether there is another credential now, so that
+            it is worth sending once more. None where credentials never change.
     """
 
-    def __init__(self, authorize: Authorize, read_error: ReadError, backend: NamedStorageConfig | None = None) -> None:
+    def __init__(
+        self,
+        authorize: Authorize,
+        read_error: ReadError,
+        backend: NamedStorageConfig | None = None,
+        *,
+        renew: Renew | None = None,
+    ) -> None:
         self._authorize = authorize
+        self._renew = renew
         self._read_error = read_error
         self._retry = None if backend is None else backend.retry
         self._silence = SILENCE_SECONDS if backend is None else backend.limits.attempt_timeout
@@ -189,6 +200,15 @@ class HttpClient:
 
     async def _once(self, request: Request, ok: Collection[int], *, whole: bool) -> Answer:
         sent = await self._authorize(request)
+        try:
+            return await self._sent(sent, ok, whole=whole)
+        except ServiceError as exc:
+            if self._renew is None or not await self._renew(sent, exc):
+                raise
+        # nothing was done for one whom the service does not know, so this is no second attempt
+        return await self._sent(await self._authorize(request), ok, whole=whole)
+
+    async def _sent(self, sent: Request, ok: Collection[int], *, whole: bool) -> Answer:
         answer = await self._wire(sent.place).send(
             sent.method,
             sent.target,
@@ -196,7 +216,7 @@ class HttpClient:
             sent.body if sent.size else (),
             whole=whole,
             most=MOST_BODY,
-            twice=request.repeatable,
+            twice=sent.repeatable,
         )
         if answer.status in ok:
             return answer

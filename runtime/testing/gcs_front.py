@@ -118,7 +118,11 @@ class GCSFront:
         """Raise unless this request for an object is allowed."""
         if is_signed(request.url.query):
             verify(Signed(request.method, path, request.url.query, request.headers), self._keys, self._now())
-        elif not self._has_token(request) and not self._anybody_may(request, path):
+        elif self._has_token(request):
+            return
+        elif self._knows_token is not None and "authorization" in request.headers:  # looked at, whoever may read
+            raise RefusedError(401, "AuthenticationRequired", "Authentication required.")
+        elif not self._anybody_may(request, path):
             raise RefusedError(403, "AccessDenied", "Anonymous caller does not have access")
 
     def _has_token(self, request: Request, *, otherwise: bool = False) -> bool:

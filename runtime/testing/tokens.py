@@ -69,6 +69,7 @@ class TokenServer:
 
     Attributes:
         lifetime: As given; may be changed while it runs.
+        told: Seconds that it says a token holds, where that is not true; None for `lifetime`.
         asked: The kind of every request.
         key: The key of the service account `SIGNER`.
         subject_token: What federation accepts from outside.
@@ -80,6 +81,7 @@ class TokenServer:
 
     def __init__(self, lifetime: float = 3600) -> None:
         self.lifetime = lifetime
+        self.told: float | None = None
         self.asked: list[str] = []
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.subject_token = secrets.token_urlsafe(16)
@@ -118,6 +120,14 @@ class TokenServer:
         """Whether *token* was given here and has not ended."""
         return self._ends.get(token, 0) > time.time()
 
+    def revoke(self) -> None:
+        """End every token that was given."""
+        self._ends.clear()
+
+    @property
+    def _told(self) -> float:
+        return self.lifetime if self.told is None else self.told
+
     def service_account_key(self) -> dict[str, str]:
         """A key file of `SIGNER` whose tokens come from here."""
         pkcs8, pem = serialization.PrivateFormat.PKCS8, serialization.Encoding.PEM
@@ -152,7 +162,7 @@ class TokenServer:
         return token
 
     def _plain(self, token: str, **more: str) -> JSONResponse:
-        answer = {"access_token": token, "expires_in": int(self.lifetime), "token_type": "Bearer"}
+        answer = {"access_token": token, "expires_in": int(self._told), "token_type": "Bearer"}
         return JSONResponse(answer | more)
 
     def _bearer(self, request: Request) -> bool:
@@ -184,7 +194,7 @@ class TokenServer:
             return _refused("denied", 403)
         if call == "generateAccessToken":
             token = self._give("google-impersonation")
-            return JSONResponse({"accessToken": token, "expireTime": _iso(time.time() + self.lifetime)})
+            return JSONResponse({"accessToken": token, "expireTime": _iso(time.time() + self._told)})
         self.asked.append("google-sign")
         payload = b64decode((await request.json())["payload"])
         signature = self.key.sign(payload, PKCS1v15(), SHA256())
@@ -215,7 +225,7 @@ class TokenServer:
 
     def _azure(self, request: Request, kind: str) -> Response:
         resource = request.query_params["resource"]
-        ends = str(int(time.time() + self.lifetime))
+        ends = str(int(time.time() + self._told))
         return self._plain(self._give(kind, resource), resource=resource, expires_on=ends)
 
     async def _azure_discovery(self, request: Request) -> Response:
@@ -252,7 +262,7 @@ class TokenServer:
             "AccessKeyId": "ASIA" + secrets.token_hex(8).upper(),
             "SecretAccessKey": secrets.token_hex(20),
             "SessionToken": token,
-            "Expiration": _iso(time.time() + self.lifetime),
+            "Expiration": _iso(time.time() + self._told),
         }
         inner = "".join(f"<{name}>{value}</{name}>" for name, value in values.items())
         space = 'xmlns="https://sts.amazonaws.com/doc/2011-06-15/"'

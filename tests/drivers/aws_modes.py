@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -25,15 +26,23 @@ if TYPE_CHECKING:
     import pytest
     from starlette.requests import Request
 
-LIFETIME = 3
+LIFETIME = 5
 MIB = 1024 * 1024
 SUBJECT = "a.token.of-the-cluster"
+EVERYTHING = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+)
 MACHINE = "/latest/meta-data/iam/security-credentials/"
 
 
 @dataclass
 class Cloud:
-    """MiniStack with a bucket and a role, and the places that hand out the role's keys."""
+    """MiniStack with a bucket and a role, and the places that hand out the role's keys.
+
+    Attributes:
+        lifetime: Seconds for which MiniStack accepts keys.
+        told: Seconds that the places say so, where that is not true; None for the truth.
+    """
 
     url: str
     region: str
@@ -43,6 +52,7 @@ class Cloud:
     role: str = ""
     vendor: str = ""
     lifetime: int = LIFETIME
+    told: int | None = None
     fails: bool = False
     asked: list[str] = field(default_factory=list)
     given: list[dict[str, Any]] = field(default_factory=list, repr=False)
@@ -65,14 +75,12 @@ class Cloud:
     def prepare(self) -> None:
         name = f"tandem-{uuid4().hex[:12]}"
         trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-        allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
         iam, self.s3, self.sts = (
             self.client(service, self.access_key, self.secret_key) for service in ("iam", "s3", "sts")
         )
         document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         self.role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-        iam.put_role_policy(RoleName=name, PolicyName="s3", PolicyDocument=policy)
+        iam.put_role_policy(RoleName=name, PolicyName="s3", PolicyDocument=EVERYTHING)
         self.s3.create_bucket(Bucket=name)
         self.bucket = name
 
@@ -90,7 +98,8 @@ class Cloud:
         given = {"RoleArn": self.role, "RoleSessionName": "tests", "DurationSeconds": self.lifetime}
         found = self.sts.assume_role(**given)["Credentials"]
         self.given.append(found)
-        return {**found, "Expiration": found["Expiration"].strftime("%Y-%m-%dT%H:%M:%SZ")}
+        ends = found["Expiration"] if self.told is None else datetime.now(UTC) + timedelta(seconds=self.told)
+        return {**found, "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def app(self) -> Starlette:
         return Starlette(

@@ -246,7 +246,7 @@ class TestRefresh:
         data = payload(16 * MIB)
         async with opened(azurite) as store:
             await store.upload("large", data)
-            first = store.driver._credential._tokens._token  # type: ignore[attr-defined] # ours, made by `opened`
+            first = store.driver._credential._tokens._current  # type: ignore[attr-defined] # ours, made by `opened`
             got = bytearray()
             async for chunk in store.stream("large", MIB):
                 if not got:
@@ -255,6 +255,27 @@ class TestRefresh:
                 got += chunk
             assert bytes(got) == data
             assert (await store.info("large")).size == len(data)
+
+    async def test_token_that_is_refused_is_renewed_once_and_nobody_notices(
+        self, azurite: tuple[str, str], managed: TokenServer
+    ) -> None:
+        managed.lifetime, managed.told = -60, 3600  # as it is for a machine whose clock is behind
+        async with opened(azurite) as store:
+            with pytest.raises(UnauthenticatedError):
+                await store.upload("object", b"x")
+            assert managed.asked == ["azure-imds"] * 2, "once more, and no more"
+            with pytest.raises(UnauthenticatedError, match="AuthenticationFailed"):
+                await store.upload("object", b"x")
+            assert managed.asked == ["azure-imds"] * 2, "the new one was refused as the old one was"
+        managed.asked.clear()
+        async with opened(azurite) as store:
+            made = store.driver._credential._tokens  # type: ignore[attr-defined] # ours, made by `opened`
+            await made.get()
+            managed.lifetime = 3600
+            await asyncio.gather(*(store.upload(f"object-{number}", b"x", if_not_exists=True) for number in range(5)))
+            assert [await store.download(f"object-{number}") for number in range(5)] == [b"x"] * 5
+            assert await store.get_presigned_url("object-0", MINUTE)
+        assert managed.asked == ["azure-imds"] * 2
 
     async def test_given_credential_is_closed_once(self) -> None:
         class Given:

@@ -355,6 +355,7 @@ class TestErrors:
         ("status", "reason", "kind"),
         [
             (401, "authError", UnauthenticatedError),
+            (401, "required", UnauthenticatedError),
             (403, "forbidden", PermissionDeniedError),
             (403, "rateLimitExceeded", RateLimitedError),
             (403, "userRateLimitExceeded", RateLimitedError),

@@ -169,6 +169,35 @@ class TestRefresh:
         assert info.size == 18 * MIB
         assert len(tokens.asked) >= 2
 
+    async def test_tokens_that_were_taken_back_are_renewed_once_and_nobody_notices(
+        self, front: str, upstream: str, tokens: TokenServer, key_file: str
+    ) -> None:
+        async def parts() -> AsyncIterator[bytes]:
+            yield payload(9 * MIB)
+            tokens.revoke()
+            yield payload(9 * MIB)
+
+        tokens.lifetime = 3600
+        async with opened(front, upstream, key_file) as store:
+            await store.upload("object", b"x")
+            tokens.revoke()
+            assert await asyncio.gather(*(store.download("object") for _ in range(5))) == [b"x"] * 5
+            assert tokens.asked == ["google-key"] * 2
+        tokens.asked.clear()
+        async with opened(front, upstream, key_file) as store:
+            assert (await store.upload("slow", parts(), if_not_exists=True)).size == 18 * MIB
+        assert tokens.asked == ["google-key"] * 2
+
+    async def test_a_new_token_that_is_refused_as_well_is_the_last(
+        self, front: str, upstream: str, tokens: TokenServer, key_file: str
+    ) -> None:
+        tokens.lifetime, tokens.told = -60, 3600
+        async with opened(front, upstream, key_file) as store:
+            for _ in range(3):
+                with pytest.raises(UnauthenticatedError, match="401"):
+                    await store.info("object")
+        assert tokens.asked == ["google-key"] * 2
+
     async def test_token_endpoint_that_fails_for_a_while_is_not_noticed(
         self, front: str, upstream: str, tokens: TokenServer, key_file: str, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -179,8 +208,8 @@ class TestRefresh:
             cache = store.driver._auth._tokens  # type: ignore[attr-defined] # ours, see `opened`
             cache._renew_at = 0
             assert await store.download("object") == b"x"
-            assert "no new access token" in caplog.text
-            assert cache._token not in caplog.text
+            assert "no new credential" in caplog.text
+            assert cache._current not in caplog.text
 
     async def test_no_token_at_all_is_a_clear_error(
         self, front: str, upstream: str, tokens: TokenServer, key_file: str

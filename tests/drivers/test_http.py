@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from importlib import import_module
-from time import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +18,6 @@ from runtime.config import NamedStorageConfig
 from runtime.drivers import _http
 from runtime.drivers._dates import http_date
 from runtime.drivers._http import HttpClient, Request, ServiceError, transport_kind
-from runtime.drivers._tokens import TokenCache
 from runtime.drivers._wire.errors import SilentError, WireError
 from runtime.drivers._wire.reading import WireReader
 from runtime.errors import StorageTimeoutError, StorageUnavailableError
@@ -241,43 +239,3 @@ async def test_driver_works_again_after_it_was_closed(driver: str, server: Serve
             await store.upload("object", str(number))
             assert await store.download("object") == str(number).encode()
             assert (await store.health_check()).is_healthy()
-
-
-class TestTokenCache:
-    async def test_token_is_renewed_before_it_ends_and_not_asked_for_meanwhile(self) -> None:
-        given: list[str] = []
-
-        async def fetch() -> tuple[str, float]:
-            given.append(f"token-{len(given)}")
-            return given[-1], time() + 0.4
-
-        cache = TokenCache(fetch)
-        assert {await cache.get() for _ in range(10)} == {"token-0"}
-        await asyncio.sleep(0.32)  # three quarters of its life
-        assert await cache.get() == "token-1"
-
-    async def test_old_token_serves_while_a_new_one_is_on_its_way(self) -> None:
-        coming = asyncio.Event()
-
-        async def fetch() -> tuple[str, float]:
-            await coming.wait()
-            return "new", time() + 3600
-
-        cache = TokenCache(fetch)
-        cache._token, cache._ends = "old", time() + 10
-        renewing = asyncio.create_task(cache.get())
-        await asyncio.sleep(0)
-        assert await cache.get() == "old"
-        coming.set()
-        assert await renewing == "new"
-
-    async def test_failure_is_hidden_until_the_old_token_ends_and_then_raised(self) -> None:
-        async def fetch() -> tuple[str, float]:
-            raise ConnectionError
-
-        cache = TokenCache(fetch)
-        cache._token, cache._ends = "old", time() + 0.2
-        assert await cache.get() == "old"
-        await asyncio.sleep(0.25)
-        with pytest.raises(ConnectionError):
-            await cache.get()

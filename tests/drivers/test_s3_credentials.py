@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from time import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from runtime.config import NamedStorageConfig
+from runtime.drivers import _credential_cache
 from runtime.drivers.s3 import S3Driver
 from runtime.drivers.s3.credentials import CredentialSource
 from runtime.drivers.s3.signing import Credentials
@@ -56,7 +58,7 @@ def backend(**settings: Any) -> NamedStorageConfig:
 async def test_keys_of_the_contract_are_used_as_they_are(chain: Chain) -> None:
     source = CredentialSource(SecretStr("id"), SecretStr("secret"))
     assert source.static
-    assert source.now(datetime.now(UTC)) == await source.get()
+    assert source.now() == await source.get()
     assert await source.get() == Credentials("id", "secret")
     assert chain.asked == 0
 
@@ -76,12 +78,16 @@ async def test_temporary_credentials_are_renewed_before_they_end(chain: Chain) -
     assert (await source.get()).access_key == "id2"
 
 
-async def test_credentials_without_an_end_are_asked_for_again_some_time(chain: Chain) -> None:
+async def test_credentials_without_an_end_are_asked_for_again_some_time(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain.lives = [None]
     source = CredentialSource(None, None)
     await source.get()
-    assert source.now(datetime.now(UTC)) is not None
-    assert source.now(datetime.now(UTC) + timedelta(hours=1)) is None
+    assert source.now() is not None
+    monkeypatch.setattr(_credential_cache, "time", lambda: time() + 3600)
+    assert source.now() is None
+    assert (await source.get()).access_key == "id2"
 
 
 async def test_an_empty_chain_is_unauthenticated(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +96,17 @@ async def test_an_empty_chain_is_unauthenticated(chain: Chain, monkeypatch: pyte
 
     monkeypatch.setattr(chain, "get_credentials", nothing)
     with pytest.raises(UnauthenticatedError, match="no AWS credentials found"):
+        await CredentialSource(None, None).get()
+
+
+async def test_credentials_that_have_ended_when_they_come_are_unauthenticated(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ended() -> None:
+        raise RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired.")
+
+    monkeypatch.setattr(chain, "get_frozen_credentials", ended)
+    with pytest.raises(UnauthenticatedError, match="have ended"):
         await CredentialSource(None, None).get()
 
 

@@ -213,6 +213,13 @@ class TestRequests:
         assert (await send_http("GET", path)).content == b"content"
         assert (await send_http("PUT", path, content=b"evil")).status == 403
 
+    async def test_token_that_does_not_hold_is_refused_where_anybody_may_read_too(self, filled: str) -> None:
+        answer = await send_http(
+            "GET", f"{filled}/open/a%20b/%C3%BC%20%2B%26.txt", headers={"authorization": "Bearer made-up"}
+        )
+        assert answer.status == 401
+        assert b"<Code>AuthenticationRequired</Code>" in answer.content
+
     async def test_json_api_wants_a_token_that_holds(self, filled: str, tokens: TokenServer) -> None:
         path = f"{filled}/storage/v1/b/photos/o"
         assert (await send_http("GET", path)).status == 401

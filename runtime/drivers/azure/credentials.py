@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from azure.core.credentials import AzureSasCredential
 
-from runtime.drivers._tokens import TokenCache
-from runtime.errors import ConfigError
+from runtime.drivers._credential_cache import CredentialCache
+from runtime.drivers.azure.errors import kind_of
+from runtime.errors import ConfigError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from runtime.config import StorageAzureConfig
-    from runtime.drivers._http import Request
+    from runtime.drivers._http import Request, ServiceError
 
 VERSION: Final = "2024-08-04"
 """Version of the REST API that we speak where a request does not name another."""
@@ -74,6 +75,10 @@ class Credential(ABC):
         """The request as it may be sent."""
         headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": VERSION, **request.headers}
         return await self._sign(replace(request, headers=headers))
+
+    async def renew(self, refused: Request, error: ServiceError) -> bool:
+        """Whether a request that was *refused* with *error* can be authorised by something new."""
+        return False
 
     @abstractmethod
     async def _sign(self, request: Request) -> Request: ...
@@ -137,13 +142,15 @@ class Token(Credential):
 
     def __init__(self, credential: AsyncTokenCredential | None = None) -> None:
         self._given = credential
-        self._tokens = TokenCache(self._fetch)
+        self._tokens = CredentialCache(self._fetch)
+
+        self._default = credential is None
 
     @property
     def for_sdk(self) -> AsyncTokenCredential:
         """The credential itself; the default one is made here, as it looks at files and variables."""
         if self._given is None:
-            self._given = import_module("azure.identity.aio").DefaultAzureCredential()
+            self._given = _default_credential()
         return self._given
 
     async def close(self) -> None:
@@ -154,9 +161,21 @@ class Token(Credential):
     async def _sign(self, request: Request) -> Request:
         return request.with_headers({"authorization": f"Bearer {await self._tokens.get()}"})
 
-    async def _fetch(self) -> tuple[str, float]:
+    async def renew(self, refused: Request, error: ServiceError) -> bool:
+        if kind_of(error) is not UnauthenticatedError:
+            return False
+        return await self._tokens.renew(refused.headers["authorization"].removeprefix("Bearer "))
+
+    async def _fetch(self, anew: bool) -> tuple[str, float]:
         await asyncio.to_thread(import_module, "azure.identity.aio")  # 0.3 s: not on the event loop
-        token = await self.for_sdk.get_token(SCOPE)
+        if not (anew and self._default):
+            token = await self.for_sdk.get_token(SCOPE)
+        else:  # azure-identity remembers the token that was refused, as long as it says that it holds
+            fresh = _default_credential()
+            try:
+                token = await fresh.get_token(SCOPE)
+            finally:
+                await fresh.close()
         return token.token, float(token.expires_on)
 
 
@@ -167,6 +186,11 @@ def credential_of(settings: StorageAzureConfig) -> Credential:
     if settings.sas_token is not None:
         return SasToken(settings.sas_token.get_secret_value())
     return Token()
+
+
+def _default_credential() -> AsyncTokenCredential:
+    made: AsyncTokenCredential = import_module("azure.identity.aio").DefaultAzureCredential()
+    return made
 
 
 def _weight(header: str) -> tuple[str, str]:

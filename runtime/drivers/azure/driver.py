@@ -73,10 +73,10 @@ class AzureDriver(Driver):
         self._credential = credential_of(settings)
         if isinstance(self._credential, Token) and urlsplit(self._account_url).scheme != "https":
             raise ConfigError("azure.endpoint_url is http: tokens are sent over https only; give an account_key")
-        self._http = HttpClient(self._credential.authorize, read_error, backend)
+        self._http = HttpClient(self._credential.authorize, read_error, backend, renew=self._credential.renew)
         self._sdk: BlobServiceClient | None = None
         self._uploads: set[str] = set()
-        self._presigner = Presigner(settings, self._account_url, lambda: self.raw)
+        self._presigner = Presigner(settings, self._account_url, self._http)
         self.capabilities = Capabilities(
             presign=frozenset({"GET", "PUT"}) if self._credential.signs else frozenset(),
             public=True,

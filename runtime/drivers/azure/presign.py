@@ -3,6 +3,7 @@
 Source:
     https://learn.microsoft.com/rest/api/storageservices/create-service-sas
     https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas
+    https://learn.microsoft.com/rest/api/storageservices/get-user-delegation-key
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.storage.blob import BlobSasPermissions, UserDelegationKey, generate_blob_sas
+from lxml import etree
 
+from runtime.drivers._http import Request
 from runtime.models import PresignedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from azure.storage.blob.aio import BlobServiceClient
-
     from runtime.config import StorageAzureConfig
+    from runtime.drivers._http import HttpClient
 
 _LONGEST_KEY: Final = timedelta(days=7)
 _USUAL_KEY: Final = timedelta(days=1)
@@ -33,15 +33,14 @@ class Presigner:
     Args:
         settings: The backend's settings.
         account_url: Where the account answers.
-        service: Gives the official client, which asks for delegation keys.
+        http: The driver's client, which asks for delegation keys.
     """
 
-    def __init__(
-        self, settings: StorageAzureConfig, account_url: str, service: Callable[[], BlobServiceClient]
-    ) -> None:
+    def __init__(self, settings: StorageAzureConfig, account_url: str, http: HttpClient) -> None:
         self._settings = settings
+        self._account_url = account_url
         self._https = account_url.startswith("https://")
-        self._service = service
+        self._http = http
         self._delegated: tuple[UserDelegationKey, datetime] | None = None
         self._asking = asyncio.Lock()
 
@@ -78,5 +77,26 @@ class Presigner:
     async def _ask(self, expires_at: datetime) -> tuple[UserDelegationKey, datetime]:
         now = datetime.now(UTC)
         until = min(max(expires_at, now + _USUAL_KEY), now + _LONGEST_KEY)
-        key = await self._service().get_user_delegation_key(max(now - _CLOCK_SKEW, until - _LONGEST_KEY), until)
-        return key, until
+        start = max(now - _CLOCK_SKEW, until - _LONGEST_KEY)
+        body = f"<KeyInfo><Start>{_iso(start)}</Start><Expiry>{_iso(until)}</Expiry></KeyInfo>"
+        query = {"restype": "service", "comp": "userdelegationkey"}
+        headers = {"content-type": "application/xml"}
+        reply = await self._http.read(Request("POST", f"{self._account_url}/", query, headers, (body.encode(),)))
+        return _key_of(reply.body), until
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _key_of(body: bytes) -> UserDelegationKey:
+    root = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True))
+    key = UserDelegationKey()  # type: ignore[no-untyped-call] # the SDK has no types for it
+    key.signed_oid = root.findtext("SignedOid")
+    key.signed_tid = root.findtext("SignedTid")
+    key.signed_start = root.findtext("SignedStart")
+    key.signed_expiry = root.findtext("SignedExpiry")
+    key.signed_service = root.findtext("SignedService")
+    key.signed_version = root.findtext("SignedVersion")
+    key.value = root.findtext("Value")
+    return key

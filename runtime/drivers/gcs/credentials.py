@@ -12,7 +12,6 @@ import asyncio
 import json
 from datetime import UTC
 from ipaddress import ip_address
-from math import inf
 from os import environ
 from pathlib import Path
 from threading import Lock
@@ -28,14 +27,15 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request as AuthRequest
 from google.oauth2 import service_account
 
-from runtime.drivers._tokens import TokenCache
-from runtime.errors import ConfigError
+from runtime.drivers._credential_cache import CredentialCache
+from runtime.drivers.gcs.errors import kind_of
+from runtime.errors import ConfigError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
     from runtime.config import StorageGCSConfig
-    from runtime.drivers._http import Request
+    from runtime.drivers._http import Request, ServiceError
 
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 """What access is asked for; the roles of the identity decide what is given. IAM's ``signBlob`` needs this one."""
@@ -59,7 +59,7 @@ class GoogleAuth:
         self._credentials: Any = AnonymousCredentials() if self.anonymous else None
         self._loading = Lock()
         self._session: requests.Session | None = None
-        self._tokens = TokenCache(self._fetch)
+        self._tokens = CredentialCache(self._fetch)
 
     def load(self) -> Credentials:
         """The credentials; looks at files, variables and the metadata server, so it blocks the first time."""
@@ -85,20 +85,29 @@ class GoogleAuth:
             headers["x-goog-user-project"] = quota_project
         return request.with_headers(headers)
 
+    async def renew(self, refused: Request, error: ServiceError) -> bool:
+        """Whether a request that was *refused* with *error* can be authorised by a new token."""
+        if self.anonymous or kind_of(error) is not UnauthenticatedError:
+            return False
+        return await self._tokens.renew(refused.headers["authorization"].removeprefix("Bearer "))
+
     def close(self) -> None:
         """Close the connections that fetched tokens."""
         session, self._session = self._session, None
         if session is not None:
             session.close()
 
-    async def _fetch(self) -> tuple[str, float]:
-        return await asyncio.to_thread(self._refresh)
+    async def _fetch(self, anew: bool) -> tuple[str, float | None]:
+        return await asyncio.to_thread(self._refresh, anew)
 
-    def _refresh(self) -> tuple[str, float]:
+    def _refresh(self, anew: bool) -> tuple[str, float | None]:
+        if anew:
+            with self._loading:
+                self._credentials = None  # the file may hold another key by now
         credentials: Any = self.load()
         credentials.refresh(self.transport())
         expiry = credentials.expiry  # naive, and UTC
-        return credentials.token, expiry.replace(tzinfo=UTC).timestamp() if expiry else inf
+        return credentials.token, expiry.replace(tzinfo=UTC).timestamp() if expiry else None
 
 
 def _from_file(path: str) -> Any:

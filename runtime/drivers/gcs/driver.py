@@ -80,7 +80,7 @@ class GCSDriver(Driver):
         self._auth = GoogleAuth(settings)
         if urlsplit(self._endpoint).scheme != "https" and not self._auth.emulator:
             raise ConfigError("gcs.endpoint_url is http to another machine: tokens are sent over https only")
-        self._http = HttpClient(self._auth.authorize, read_error, backend)
+        self._http = HttpClient(self._auth.authorize, read_error, backend, renew=self._auth.renew)
         self._sdk: Client | None = None
         self._sessions: dict[str, Session] = {}
         self._presigner = Presigner(settings, self._auth, self._endpoint, lambda: self.raw.bucket(settings.bucket))

@@ -31,6 +31,7 @@ _KINDS: Final[dict[str, type[errors.StorageError]]] = {
     "required": errors.InvalidOptionError,
     "userRateLimitExceeded": errors.RateLimitedError,
 }
+_UNKNOWN: Final = 401
 _STATUSES: Final[dict[int, type[errors.StorageError]]] = {
     400: errors.InvalidOptionError,
     401: errors.UnauthenticatedError,
@@ -62,6 +63,8 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ServiceE
 def kind_of(error: Exception) -> type[errors.StorageError] | None:
     """The kind of an error of a request, of the official client, or of what fetches tokens."""
     if isinstance(error, ServiceError):
+        if error.kind is None and error.status == _UNKNOWN:  # a reason of it is that of a missing parameter, too
+            return errors.UnauthenticatedError
         return error.kind or _KINDS.get(error.code) or _by_status(error.status)
     if isinstance(error, GoogleAPICallError):
         return _by_status(error.code or 0)

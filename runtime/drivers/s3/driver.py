@@ -256,7 +256,7 @@ class S3Driver(Driver):
         self, path: str, *, method: str, expires_in: timedelta, content_type: str | None = None
     ) -> PresignedRequest:
         now = datetime.now(UTC)
-        credentials = self._credentials.now(now) or await self._credentials.get()
+        credentials = self._credentials.now() or await self._credentials.get()
         headers = {"host": self._address.host}
         if content_type is not None:
             headers["content-type"] = content_type

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runtime.drivers._wire.answer import Answer
     from runtime.drivers.s3.address import Address
     from runtime.drivers.s3.credentials import CredentialSource
+    from runtime.drivers.s3.signing import Credentials
 
 __all__ = ["CONNECT_SECONDS", "Requests"]
 
@@ -138,13 +139,30 @@ class Requests:
         body: Sequence[Bytes],
         most: int | None,
     ) -> Answer:
-        now = datetime.now(UTC)
-        credentials = self._credentials.now(now) or await self._credentials.get()
+        credentials = self._credentials.now() or await self._credentials.get()
+        try:
+            return await self._sent(credentials, method, path, query, headers, body, most)
+        except ServiceError as exc:
+            if self._credentials.static or not await self._credentials.renew(credentials, exc, method):
+                raise
+        # nothing was done for one whom the service does not know, so this is no second attempt
+        return await self._sent(await self._credentials.get(), method, path, query, headers, body, most)
+
+    async def _sent(
+        self,
+        credentials: Credentials,
+        method: str,
+        path: str | None,
+        query: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        body: Sequence[Bytes],
+        most: int | None,
+    ) -> Answer:
         target = self._address.target(path)
         text = encode_query(query) if query else ""
         signed = self._signer.headers(
             credentials,
-            now,
+            datetime.now(UTC),
             method,
             target,
             text,
