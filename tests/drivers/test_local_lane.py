@@ -15,6 +15,7 @@ import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
 from runtime.drivers.local import driver_class
+from runtime.drivers.local import lane as lane_module
 from runtime.drivers.local.lane import Lane
 from runtime.store import BlobStore
 
@@ -139,6 +140,50 @@ async def test_a_write_that_ends_in_the_turn_of_its_cancellation_is_waited_for_n
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(asyncio.shield(writing), 5)
+
+
+class NoThread(threading.Thread):
+    """What a system says that has no room for another one."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+async def test_a_system_that_gives_no_thread_is_told_and_no_later_call_waits_for_it(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(lane_module, "Thread", NoThread)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await asyncio.wait_for(lane.look(given(1)), 20)
+    assert await asyncio.wait_for(lane.look(given(1)), 20) == 1
+
+
+async def test_one_thread_does_all_where_the_system_gives_no_second(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lane.look(given(0))
+    monkeypatch.setattr(lane_module, "Thread", NoThread)
+
+    def slow(_: Stop) -> None:
+        time.sleep(3 * lane_module.STUCK_SECONDS)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(lane.write(slow) for _ in range(5)))
+        assert await lane.look(given(1)) == 1
+
+
+async def test_whatever_work_raises_the_thread_goes_on(lane: Lane) -> None:
+    class OddError(BaseException):
+        pass
+
+    def odd(_: Stop) -> None:
+        raise OddError
+
+    with pytest.raises(OddError):
+        await asyncio.wait_for(lane.look(odd), 20)
+    assert await asyncio.wait_for(lane.look(given(1)), 20) == 1
 
 
 async def test_a_read_that_is_cancelled_leaves_no_file_open(tmp_path: Path) -> None:

@@ -89,13 +89,25 @@ class _Shared:
         self._lock = Lock()
 
     def join(self) -> None:
-        """One more thread, where there may be one."""
+        """One more thread, where there may be one; those that there are must do where the system gives no more.
+
+        Raises:
+            RuntimeError: The system does not give the first one.
+        """
         with self._lock:
             if self.threads >= MOST:
                 return
-            self.threads += 1
-            first = self.threads == 1
-        Thread(target=self._work, args=(None if first else IDLE_SECONDS,), name="tandem-local", daemon=True).start()
+            first = self.threads == 0
+            thread = Thread(
+                target=self._work, args=(None if first else IDLE_SECONDS,), name="tandem-local", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                if first:
+                    raise
+            else:
+                self.threads += 1
 
     def end(self) -> None:
         """Let all threads leave after the work that they were given."""
@@ -139,11 +151,13 @@ class _Shared:
     def deliver(self) -> None:
         """Hand the answers to those who wait."""
         self.announced = False
+        closed = self.loop.is_closed()
         while self.answers:
             future, drop, end, result, error = self.answers.popleft()
             self.ended += 1
-            end.tell()
-            if future.done() or self.loop.is_closed():
+            if not closed:
+                end.tell()
+            if future.done() or closed:
                 if error is None:
                     drop(result)
             elif error is None:
@@ -155,9 +169,7 @@ class _Shared:
 def _outcome(work: Callable[[Stop], Any], stop: Stop) -> tuple[Any, BaseException | None]:
     try:
         return (work(stop), None) if stop.begin() else (None, StoppedError())
-    except StoppedError as exc:
-        return None, exc
-    except Exception as exc:  # noqa: BLE001 - whoever waits raises it
+    except BaseException as exc:  # noqa: BLE001 - whoever waits raises it; a thread that ends would leave all waiting
         return None, exc
 
 
@@ -217,10 +229,11 @@ class Lane:
 
     def _opened(self, loop: asyncio.AbstractEventLoop) -> _Shared:
         self.close()
-        self._shared = shared = _Shared(loop, self._long_seconds)
+        shared = _Shared(loop, self._long_seconds)
+        shared.join()
+        self._shared = shared
         self._finalizer = weakref.finalize(self, shared.end)  # a driver that nobody closes
         self._process, self._begun = os.getpid(), 0
-        shared.join()
         return shared
 
     def _look(self, shared: _Shared) -> None:
