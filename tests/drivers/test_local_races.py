@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from runtime.config import NamedStorageConfig, StorageLocalConfig
+from runtime.drivers.local import driver_class, work
 from runtime.drivers.local.stage import Staged
+from runtime.drivers.local.work import Work
+from runtime.errors import StorageTimeoutError
 from runtime.models import UploadOptions
+from runtime.store import BlobStore
 from runtime.testing.conformance.support import digits, in_parallel, paths_of, payload
 from tests.drivers.folders import open_local, unfinished
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
-
-    from runtime.store import BlobStore
 
 
 OPTIONS = UploadOptions(content_type="text/plain")
@@ -152,3 +156,74 @@ async def test_closing_gives_up_uploads_that_were_not_completed(root: Path) -> N
         await store.driver.put_part("parts", upload_id, 1, [b"12345"])
         assert unfinished(root)
     assert unfinished(root) == []
+
+
+@contextmanager
+def held_by_another(root: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
+    """Hold the lock of *path*, as a process that stands still does; tells when somebody waits for it."""
+    waits, loop = asyncio.Event(), asyncio.get_running_loop()
+    with Work(str(root)).locked(path) as held:
+        assert held
+
+        def look(descriptor: int) -> bool:
+            loop.call_soon_threadsafe(waits.set)
+            return lock_now(descriptor)
+
+        lock_now = work._lock_now
+        monkeypatch.setattr(work, "_lock_now", look)
+        yield waits
+
+
+@pytest.mark.parametrize("write", ["upload", "delete"])
+async def test_a_write_that_waits_for_another_process_can_be_given_up(
+    store: BlobStore, root: Path, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    await store.upload("a", b"old")
+    with held_by_another(root, "a", monkeypatch) as waits:
+        writing = asyncio.create_task(store.upload("a", b"new") if write == "upload" else store.delete("a"))
+        await asyncio.wait_for(waits.wait(), 20)
+        writing.cancel()
+        assert await asyncio.wait([writing], timeout=20) == ({writing}, set())
+        assert writing.cancelled()
+        assert await store.download("a") == b"old"
+    assert unfinished(root) == []
+    await store.upload("a", b"new")
+    assert await store.download("a") == b"new"
+
+
+async def test_a_write_that_waits_for_another_process_ends_with_its_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = StorageLocalConfig(root_dir=str(root))
+    backend = NamedStorageConfig(name="files", driver="local", local=local, limits={"operation_timeout": 0.3})  # type: ignore[arg-type] # pydantic makes it
+    async with BlobStore(backend, driver_class(backend)) as store:
+        (root / "a").parent.mkdir(exist_ok=True)
+        await open_local(root).driver.put("a", b"old", OPTIONS)
+        with (
+            held_by_another(root, "a", monkeypatch),
+            pytest.raises(StorageTimeoutError, match=r"not done within 0\.3 s"),
+        ):
+            await asyncio.wait_for(store.upload("a", b"new"), 20)
+
+
+def test_a_lock_ends_with_its_holder_although_a_child_was_forked_meanwhile(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_now, inherited = work._lock_now, []
+
+    def look(descriptor: int) -> bool:
+        inherited.append(os.dup(descriptor))  # what a child has of it
+        return lock_now(descriptor)
+
+    folder = Work(str(root))
+    folder.prepare()
+    with monkeypatch.context() as patched:
+        patched.setattr(work, "_lock_now", look)
+        with folder.locked("a") as held:
+            assert held
+    try:
+        with folder.locked("a") as again:
+            assert again, "the child has it"
+    finally:
+        for descriptor in inherited:
+            os.close(descriptor)

@@ -121,7 +121,7 @@ class Files:
         """
         try:
             self.work.prepare()
-            with self.work.locked(path, wait=False) as held:
+            with self.work.locked(path) as held:
                 again = self.find(path) if held else None
                 if again is not None and os.path.samestat(again.stat, found.stat) and version.fits(again.stat):
                     self.work.write_versions(path, [version])

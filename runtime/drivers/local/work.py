@@ -45,12 +45,16 @@ if TYPE_CHECKING:
 
     from runtime.drivers.local.attributes import Version
     from runtime.drivers.local.names import Parts
+    from runtime.drivers.local.stage import Stop
 
 TEMPORARY = (WORK, "temporary")
 LOCKS = (WORK, "locks")
 ATTRIBUTES = (WORK, "attributes")
 STALE_SECONDS = 3600
 """Temporary files that nobody holds locked and that nobody wrote to for so long are removed at open."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
+"""Seconds between two looks at a lock that another writer holds; a wait inside of flock could not be given up."""
 
 _BLOCK = 64 * 1024
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -201,25 +205,28 @@ class Work:
     # locks
 
     @contextmanager
-    def locked(self, path: str, *, wait: bool = True) -> Iterator[bool]:
+    def locked(self, path: str, stop: Stop | None = None) -> Iterator[bool]:
         """Hold back all other writers of *path*, in this process and in others.
 
         Args:
             path: Object path.
-            wait: Wait for those who hold it; otherwise the ``with`` gives False when it is held.
+            stop: Asked while others hold it, as one of them may stand still; without it nobody is waited for, and the
+                ``with`` gives False when it is held.
         """
         name = hashlib.sha256(path.encode()).hexdigest()[:2]
         with self.own(LOCKS) as here:
             lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=here)
+        held = False
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                held = False
-            else:
-                held = True
+            pause = _FIRST_PAUSE
+            while not (held := _lock_now(lock)) and stop is not None:
+                stop.check()
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
             yield held
         finally:
+            if held:
+                fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was forked meanwhile has the descriptor, too
             os.close(lock)
 
     # attributes
@@ -339,6 +346,14 @@ class _Own:
             kept, self._kept, self._facts = self._kept, {}, None
         for descriptor in kept.values():
             os.close(descriptor)
+
+
+def _lock_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _content(name: str, here: int) -> bytes | None:

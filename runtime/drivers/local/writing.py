@@ -74,8 +74,8 @@ class Bucket(Files):
         sealed = staged.seal()
         for _ in range(ATTEMPTS):
             try:
-                self._make_folders(self.work.names.of(path)[:-1])
-                with self.work.locked(path):
+                self._make_folders(self.work.names.of(path)[:-1], stop)
+                with self.work.locked(path, stop):
                     kept = self._kept(path, self._conditions(path, options, stop))
                     if any(version.fits(sealed) for version in kept):
                         sealed = staged.seal(frozenset(version.mtime_ns for version in kept))
@@ -130,7 +130,7 @@ class Bucket(Files):
         for other in others:
             self._remove_at(other)
 
-    def _make_folders(self, parts: Parts) -> None:
+    def _make_folders(self, parts: Parts, stop: Stop) -> None:
         """Make the folders *parts*; a file that is in the way goes aside."""
         with suppress(OSError), folder(self.root, parts):
             return  # the common case; what is wrong otherwise shows step by step
@@ -140,15 +140,15 @@ class Bucket(Files):
                 refuse_link(name, here, parts[: depth + 1])
                 in_the_way = regular(name, here) is not None
             if in_the_way:
-                self._move_aside(parts[: depth + 1])
+                self._move_aside(parts[: depth + 1], stop)
 
-    def _move_aside(self, parts: Parts) -> None:
+    def _move_aside(self, parts: Parts, stop: Stop) -> None:
         """Replace a file by a folder of its name. Its object is to be found at every moment."""
         path = self.work.names.path(parts)
         if self.work.names.of(path) != parts:
             raise StorageError(f"a file that is not ours is in the way at {'/'.join(parts)!r}", hint="rename that file")
         name, beside = parts[-1], aside(parts)[-1]
-        with self.work.locked(path), folder(self.root, parts[:-1]) as here:
+        with self.work.locked(path, stop), folder(self.root, parts[:-1]) as here:
             if regular(name, here) is not None:
                 remove(beside, here)  # what a crash left; readers look there last
                 os.link(name, beside, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
@@ -161,7 +161,7 @@ class Bucket(Files):
         if self.find(path) is None and if_match is None:
             return
         self.work.prepare()
-        with self.work.locked(path):
+        with self.work.locked(path, stop):
             if if_match is not None:
                 self._matching(path, if_match, stop)
             stop.check()
