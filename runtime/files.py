@@ -11,7 +11,7 @@ import os
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from secrets import token_hex
-from threading import Lock
+from threading import Condition, Lock
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
@@ -49,10 +49,17 @@ class Target:
         self._replace = replace
         self._part = path.with_name(f".tandem-{token_hex(8)}.part")
         self._file = -1
+        self._idle = Condition()
+        self._busy = 0
+        self._given_up = False
         self.failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
-        await self._own(self._open)
+        try:
+            await self._own(self._open)
+        except BaseException as exc:  # cancelled, its thread may open the file all the same
+            await self.__aexit__(type(exc), exc, None)
+            raise
         return self
 
     async def __aexit__(
@@ -86,10 +93,23 @@ class Target:
 
     async def _own(self, function: Callable[..., None], *arguments: object) -> None:
         try:
-            await run_sync(function, *arguments)
+            await run_sync(self._counted, function, arguments)
         except Exception as exc:
             self.failure = exc
             raise
+
+    def _counted(self, function: Callable[..., None], arguments: tuple[object, ...]) -> None:
+        """Do it, seen by `_discard`: one who is cancelled goes on before the thread has come to its end."""
+        with self._idle:
+            if self._given_up:
+                return
+            self._busy += 1
+        try:
+            function(*arguments)
+        finally:
+            with self._idle:
+                self._busy -= 1
+                self._idle.notify_all()
 
     def _open(self) -> None:
         if not self._replace and self._path.exists():
@@ -121,6 +141,9 @@ class Target:
         return AlreadyExistsError("a file is there already", path=str(self._path))
 
     def _discard(self) -> None:
+        with self._idle:
+            self._given_up = True
+            self._idle.wait_for(lambda: not self._busy)  # or it would write to whatever gets the descriptor next
         descriptor, self._file = self._file, -1
         if descriptor >= 0:
             os.close(descriptor)

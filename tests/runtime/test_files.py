@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import threading
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -110,6 +112,37 @@ async def test_download_holds_less_than_its_ranges(
     await store.download_to("a", tmp_path / "file")
     assert peak() < 8 * MIB
     assert os.stat(tmp_path / "file").st_size == SIZE  # noqa: PTH116 - one number
+
+
+@pytest.mark.parametrize("call", ["open", "pwrite", "fsync"])
+async def test_download_that_is_cancelled_leaves_its_file_alone_only_when_its_thread_has(
+    open_store: StoreFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    loop, begun, release = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    real, bad = getattr(os, call), []
+
+    def slow(first: Any, *rest: Any) -> Any:
+        if threading.current_thread() is threading.main_thread() or release.is_set():
+            return real(first, *rest)
+        loop.call_soon_threadsafe(begun.set)
+        release.wait(20)
+        try:
+            return real(first, *rest)
+        except OSError as exc:
+            bad.append(exc)
+            raise
+
+    store = await open_store(Hollow, part_size=SIZE, concurrency=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, slow)
+        saving = asyncio.create_task(store.download_to("a", tmp_path / "file"))
+        await asyncio.wait_for(begun.wait(), 20)
+        saving.cancel()
+        threading.Timer(0.1, release.set).start()
+        assert await asyncio.wait([saving], timeout=20) == ({saving}, set())
+    assert saving.cancelled()
+    assert bad == [], "the file was closed under the thread that wrote"
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".part")] == []  # noqa: PTH208 - names are wanted
 
 
 async def test_range_that_comes_too_short_is_no_success(open_store: StoreFactory, tmp_path: Path) -> None:
