@@ -129,7 +129,7 @@ async def send(
             del first  # the sender lets go of it as soon as it is sent
             info = await sender.run(concurrency if driver.capabilities.parallel_parts else 1)
     except BaseException as exc:
-        await to_the_end(source.close, CLEAN_UP_SECONDS, _note_on(exc, "the source was not closed"))
+        await to_the_end(source.close, CLEAN_UP_SECONDS, note_on(exc, "the source was not closed"))
         raise
     await source.close()
     return info
@@ -274,7 +274,7 @@ class _Sender:
         if self._id is None:
             return
         left = f"parts of the unfinished upload {self._id!r} to {self._path!r} may be left in the bucket"
-        await to_the_end(self._abort_until_done, CLEAN_UP_SECONDS, _note_on(reason, left))
+        await to_the_end(self._abort_until_done, CLEAN_UP_SECONDS, note_on(reason, left))
 
     async def _abort_until_done(self) -> None:
         await self._abort_now()
@@ -296,7 +296,7 @@ class _Sender:
             raise failure
 
 
-def _note_on(reason: BaseException, message: str) -> Callable[[Exception], None]:
+def note_on(reason: BaseException, message: str) -> Callable[[Exception], None]:
     """Say of a failed clean-up what is left, on the error that made it necessary and in the log."""
 
     def note(failure: Exception) -> None:

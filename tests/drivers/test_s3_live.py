@@ -13,6 +13,7 @@ from hashlib import md5, sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import anyio
 import boto3
 import pytest
 from botocore.config import Config
@@ -203,6 +204,34 @@ async def test_a_copy_in_parts_keeps_attributes_and_tags(server: ServerFactory, 
         assert await (await driver.get("copy")).read() == data
         tags = client(server(name)).get_object_tagging(Bucket=bucket, Key="copy")["TagSet"]
         assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "a b", "x": "1+1=2"}
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("moment", ["begin", "part"])
+async def test_a_copy_in_parts_that_is_cancelled_leaves_no_upload_open(
+    server: ServerFactory, moment: str, *, native: bool
+) -> None:
+    async with opened(server("versitygw")) as (driver, store, bucket):
+        await driver.put("big", bytes(11 * MIB), OPTIONS)
+        driver._multipart.copy_part = 5 * MIB
+        send, scope = driver._requests.send, anyio.CancelScope()
+
+        async def seen(method: str, path: str | None = None, **arguments: Any) -> Any:
+            names = [name for name, _ in arguments.get("query", ())]
+            if names == (["uploads"] if moment == "begin" else ["partNumber", "uploadId"]):
+                asyncio.get_running_loop().call_soon(copying.cancel if native else scope.cancel)
+            return await send(method, path, **arguments)
+
+        async def copy() -> None:
+            with scope:
+                await store.copy("big", "copy", if_not_exists=True)
+
+        driver._requests.send = seen  # type: ignore[method-assign] # kept for the test
+        copying = asyncio.create_task(copy())
+        await asyncio.wait([copying], timeout=60)
+        assert copying.cancelled() if native else scope.cancelled_caught
+        assert not await store.exists("copy")
+        assert not client(server("versitygw")).list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
 async def test_the_default_chain_signs_everything(server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from runtime.drivers._dates import http_date
 from runtime.drivers._http import Request, ServiceError
 from runtime.drivers.azure import wire
 from runtime.errors import StorageUnavailableError
+from runtime.multipart import CLEAN_UP_SECONDS, note_on, to_the_end
 
 if TYPE_CHECKING:
     from runtime.drivers._http import HttpClient, Reply
@@ -48,7 +49,7 @@ async def copy_blob(
         headers["x-ms-tags"] = wire.tags_header(tags.body)
     repeatable = not (conditions.if_not_exists or conditions.if_match)
     reply = await http.read(Request("PUT", target, headers=headers, repeatable=repeatable), {202})
-    done = await _finished(http, target, reply)
+    done = await _finished(http, target, path, reply)
     return replace(
         wire.info_of(path, found.headers),
         etag=done.headers["etag"].strip('"'),
@@ -58,16 +59,20 @@ async def copy_blob(
     )
 
 
-async def _finished(http: HttpClient, target: str, reply: Reply) -> Reply:
+async def _finished(http: HttpClient, target: str, path: str, reply: Reply) -> Reply:
     """Wait until the service has copied; a copy that nobody waits for any more is stopped."""
     copy_id = reply.headers.get("x-ms-copy-id", "")
     try:
         while reply.headers.get("x-ms-copy-status") == "pending":
             await asyncio.sleep(_POLL_SECONDS)
             reply = await http.read(Request("HEAD", target))
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as exc:
         stop = Request("PUT", target, {"comp": "copy", "copyid": copy_id}, {"x-ms-copy-action": "abort"})
-        await asyncio.shield(http.read(stop, {204, 404, 409}))
+
+        async def abort() -> None:
+            await http.read(stop, {204, 404, 409})
+
+        await to_the_end(abort, CLEAN_UP_SECONDS, note_on(exc, f"the copy to {path!r} may go on"))
         raise
     if reply.headers.get("x-ms-copy-status") != "success":
         raise ServiceError(reply.status, "CopyFailed", kind=StorageUnavailableError)

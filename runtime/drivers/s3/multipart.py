@@ -17,6 +17,7 @@ from runtime.drivers.s3 import checksum as s3_checksum
 from runtime.drivers.s3.errors import ServiceError, error_fields
 from runtime.drivers.s3.headers import condition_headers, info_from_headers, write_headers, written
 from runtime.errors import PreconditionFailedError
+from runtime.multipart import CLEAN_UP_SECONDS, LINGER_SECONDS, START_SECONDS, note_on, to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -172,7 +173,6 @@ class Multipart:
             destination: Path to write.
             conditions: What has to be true of what is there.
         """
-        part_size = self.copy_part
         head = (await self._requests.send("HEAD", source)).headers
         headers: dict[str, str] = {name: head[name] for name in _ATTRIBUTES if name in head}
         headers |= {name: value for name, value in head.items() if name.startswith("x-amz-meta-")}
@@ -183,7 +183,25 @@ class Multipart:
             headers |= {**self._encryption, **condition_headers(conditions)}
             await self._requests.send("PUT", destination, headers=headers)
             return
-        upload_id = await self._begin(destination, {**headers, **self._encryption})
+        begun: list[str] = []
+
+        async def begin() -> None:
+            begun.append(await self._begin(destination, {**headers, **self._encryption}))
+
+        try:
+            await to_the_end(begin, START_SECONDS)
+            parts = await self._copied(copy_source, destination, begun[0], size, head["etag"])
+            await self._complete(destination, begun[0], parts, condition_headers(conditions))
+        except BaseException as exc:
+            if begun:
+                note = note_on(exc, f"parts of the unfinished copy to {destination!r} may be left in the bucket")
+                await to_the_end(lambda: self._give_up(destination, begun[0]), CLEAN_UP_SECONDS, note)
+            if isinstance(exc, BaseExceptionGroup):  # the others were cancelled because of the first
+                raise exc.exceptions[0] from exc
+            raise
+
+    async def _copied(self, copy_source: str, destination: str, upload_id: str, size: int, etag: str) -> list[str]:
+        """Copy all parts, and give their etags."""
         limit = asyncio.Semaphore(COPIES_AT_ONCE)
 
         async def part(number: int, start: int) -> str:
@@ -194,26 +212,22 @@ class Multipart:
                     query=[("partNumber", str(number)), ("uploadId", upload_id)],
                     headers={
                         "x-amz-copy-source": copy_source,
-                        "x-amz-copy-source-if-match": head["etag"],
-                        "x-amz-copy-source-range": f"bytes={start}-{min(start + part_size, size) - 1}",
+                        "x-amz-copy-source-if-match": etag,
+                        "x-amz-copy-source-range": f"bytes={start}-{min(start + self.copy_part, size) - 1}",
                     },
                 )
                 return field(answer, "ETag").strip('"')
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(part(number, start))
-                    for number, start in enumerate(range(0, size, part_size), start=1)
-                ]
-            await self._complete(
-                destination, upload_id, [task.result() for task in tasks], condition_headers(conditions)
-            )
-        except BaseException as exc:
-            await asyncio.shield(self.abort(destination, upload_id))
-            if isinstance(exc, BaseExceptionGroup):  # the others were cancelled because of the first
-                raise exc.exceptions[0] from exc
-            raise
+        async with asyncio.TaskGroup() as group:
+            starts = enumerate(range(0, size, self.copy_part), start=1)
+            tasks = [group.create_task(part(number, start)) for number, start in starts]
+        return [task.result() for task in tasks]
+
+    async def _give_up(self, path: str, upload_id: str) -> None:
+        """Abort, and once more what a late part may have brought back."""
+        await self.abort(path, upload_id)
+        await asyncio.sleep(LINGER_SECONDS)
+        await self.abort(path, upload_id)
 
     async def _tags(self, path: str) -> str:
         answer = await self._requests.send("GET", path, query=[("tagging", "")])
