@@ -176,7 +176,7 @@ class Storage(Mapping[str, BlobStore]):
         """Close every backend, the last one first, also when one fails; then the first failure is raised."""
         for hook in self._hooks:  # while the stores are open: what a hook still does may need them
             if (drain := getattr(hook, "drain", None)) is not None:
-                with anyio.move_on_after(CLOSE_SECONDS):
+                with anyio.move_on_after(CLOSE_SECONDS, shield=True):  # or a cancelled application would close nothing
                     await drain()
         stores, self._stores = self._stores, None
         if failures := [*await self._kv.close(CLOSE_SECONDS), *await _close_all(stores or {})]:

@@ -222,12 +222,14 @@ def _work(
 
 def _shorten_log(connection: sqlite3.Connection) -> None:
     """Move the whole log into the file when it has grown too long; whoever reads what is in it is hardly waited for."""
-    (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
-    with suppress(OSError, sqlite3.Error):  # not now, then the next time
+    with suppress(OSError, sqlite3.Error):  # not now, then the next time; the thread goes on whatever there is
+        (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
         if os.stat(f"{path}-wal").st_size > LONGEST_LOG:  # noqa: PTH116 - one call of the system
             connection.execute(f"PRAGMA busy_timeout = {SHORTEN_MS}")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
 
 def _batch(queue: SimpleQueue[_Waiting | None]) -> list[_Waiting | None]:

@@ -3,10 +3,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 import runtime
-from runtime.errors import NotFoundError, OperationRefusedError, PermissionDeniedError, PreconditionFailedError
+from runtime.errors import (
+    NotFoundError,
+    OperationRefusedError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+)
 from runtime.events import Events, FileDeleted, FileDownloaded, FileEvent, FileUploaded
 
 if TYPE_CHECKING:
@@ -231,6 +238,24 @@ async def test_closing_the_storage_waits_for_handlers_that_are_tasks() -> None:
         await storage.primary.upload("a", b"x")
         assert done == []
     assert done == ["a", "a.small"]
+
+
+async def test_a_cancelled_application_closes_its_storage_too_after_a_handler() -> None:
+    events, done = Events(), []
+
+    @events.on(FileUploaded)
+    async def thumbnail(event: FileUploaded) -> None:
+        await asyncio.sleep(0.05)
+        done.append(event.path)
+
+    storage = runtime.open_storage(CONFIG, hooks=[events])
+    with anyio.CancelScope() as scope:
+        async with storage:
+            await storage.primary.upload("a", b"x")
+            scope.cancel()
+    assert done == ["a"]
+    with pytest.raises(StorageUnavailableError, match="not open"):
+        _ = storage.primary
 
 
 def test_a_coroutine_function_can_not_decide_before() -> None:
