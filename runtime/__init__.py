@@ -11,9 +11,7 @@ Every name is loaded when it is first used, and a cloud's SDK when a backend on 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing is not loaded here: whoever interrupts `tandem` now would see a traceback of ours
 if TYPE_CHECKING:
     from runtime.blocking import BlockingBlobStore, BlockingStorage, open_storage_sync
     from runtime.blockingkv import BlockingKVStore, BlockingKVStores
@@ -207,9 +205,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - as above
+
     value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value

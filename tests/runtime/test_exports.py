@@ -72,3 +72,9 @@ def test_a_backend_in_memory_loads_no_sdk() -> None:
         "asyncio.run(main())"
     )
     assert modules_after(code) & SDKS == set()
+
+
+def test_the_command_line_hears_ctrl_c_before_anything_else_is_loaded() -> None:
+    code = "import sys; before = set(sys.modules); import runtime.cli; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"__future__", "runtime", "runtime.cli"}
