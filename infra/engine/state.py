@@ -205,7 +205,7 @@ class StateFile:
             replaced=[self._from_json(entry) for entry in document["replaced"]],
             outputs=self._vault.show(document["outputs"]),
             secret_outputs=frozenset(document["secretOutputs"]),
-            serial=document["serial"],
+            serial=_number(document["serial"]),
         )
 
     def _replay(self, contents: Contents) -> None:
@@ -277,8 +277,22 @@ class StateFile:
         )
 
 
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
 def _append(stream: int, document: dict[str, Any]) -> None:
-    os.write(stream, (json.dumps(document, sort_keys=True) + "\n").encode())
+    """Write one line, whole or not at all: behind half a line the next one could not be read either."""
+    line = memoryview((json.dumps(document, sort_keys=True) + "\n").encode())
+    before = os.fstat(stream).st_size
+    try:
+        while line:
+            line = line[os.write(stream, line) :]
+    except OSError:
+        os.ftruncate(stream, before)
+        raise
 
 
 def _text(path: Path) -> str:

@@ -77,7 +77,7 @@ class Vault:
     def _load(self) -> None:
         try:
             document = json.loads(self._path.read_text(encoding="utf-8"))
-            self._salt, self._values = document["salt"], document["values"]
+            self._salt, self._values = str(document["salt"]), dict(document["values"])
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise ConfigError(
                 "the secrets of the state can not be read", source=str(self._path), hint="put a copy of it back"
