@@ -64,6 +64,8 @@ def _problem(item: ErrorDetails, model: type[BaseModel], document: Any, root: st
         return Problem(path, f"unknown key{did_you_mean(str(location[-1]), known)}", ", ".join(known) or None)
     if kind == "missing":
         return Problem(path, "is required", _description(model, location))
+    if kind == "string_pattern_mismatch" and (described := _description(model, location)):
+        return Problem(path, _found(item["input"]), described)
     return _value_problem(item, path)
 
 
@@ -82,6 +84,8 @@ def _value_problem(item: ErrorDetails, path: str) -> Problem:
     kind, words = item["type"], item["msg"]
     listed = _ALLOWED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing")) else None
     allowed = listed or words.removeprefix("Input should be ").removeprefix("Value should ")
+    if kind in {"string_too_short", "string_too_long"}:
+        allowed = allowed.removeprefix("String should have ")
     return Problem(path, _found(item["input"]), allowed)
 
 

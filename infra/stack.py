@@ -59,7 +59,7 @@ class Stack:
         directory = stacks_directory(root, project)
         path = directory / f"Pulumi.{name}.yaml"
         if not path.is_file():
-            raise _no_such_stack(name, stack_names(root), path.relative_to(root))
+            raise _no_such_stack(name, root, path.relative_to(root))
         source = str(path.relative_to(root))
         document = read_yaml(path, source)
         if not isinstance(document, Mapping):
@@ -135,11 +135,16 @@ def _project(root: Path) -> Mapping[str, Any]:
     return document
 
 
-def _no_such_stack(name: str, names: list[str], path: Path) -> ConfigError:
+def _no_such_stack(name: str, root: Path, path: Path) -> ConfigError:
+    names = stack_names(root)
+    hint = f"stacks are files in {path.parent}{os.sep}"
+    if elsewhere := next(iter(sorted(root.glob(f"*/{path.name}"))), None):
+        found = elsewhere.relative_to(root)
+        hint = f"there is {found}; `stackConfigDir: {found.parent}` in {PROJECT_FILE} makes it a stack"
     return ConfigError(
         f"there is no stack {name!r}{did_you_mean(name, names)}",
         problems=[Problem(str(path), "no such file", ", ".join(names) or None)],
-        hint=f"stacks are files in {path.parent}{os.sep}",
+        hint=hint,
     )
 
 

@@ -28,6 +28,9 @@ Sarif = Annotated[
 ]
 Rules = Annotated[bool, typer.Option("--rules", help="List the rules and leave.")]
 
+_WIDTH = 10
+"""Of the column with what became of a rule: ``tolerated`` is the longest."""
+
 
 def check(
     stack: Stack = None,
@@ -82,9 +85,9 @@ def print_report(report: Report, *, errors: bool = False) -> None:
                 console.print(line)
     for each in report.weaker:
         where = f"{each.backend}: {each.key}" if each.backend else each.key
-        console.print(f"weaker  {where} is {each.found}; profile {report.profile} has {each.default}")
+        console.print(f"{'weaker':{_WIDTH}}{where} is {each.found}; profile {report.profile} has {each.default}")
     for needless in report.needless:
-        console.print(f"note    the exemption of {needless} is not needed any more")
+        console.print(f"{'note':{_WIDTH}}the exemption of {needless} is not needed any more")
     counts = ", ".join(f"{count} {status}" for status, count in sorted(report.counts().items()))
     console.print(f"[bold]{report.stack}[/] ({report.profile}): {counts}")
 
@@ -94,7 +97,7 @@ def _print_unmet(missing: Sequence[Unmet]) -> None:
     from infra.cli import output
 
     for each in missing:
-        output.out.print(f"[red]failed  [/]{RULE:7} {escape(str(each))}")
+        output.out.print(f"[red]{'failed':{_WIDTH}}[/]{RULE:7} {escape(str(each))}")
 
 
 def _lines(verdict: Verdict) -> list[str]:
@@ -103,9 +106,9 @@ def _lines(verdict: Verdict) -> list[str]:
 
     colour = "red" if verdict.status is Status.FAILED else "yellow"
     title = next(rule.title for rule in RULES if rule.id == verdict.rule)
-    head = f"[{colour}]{verdict.status.value:8}[/]{verdict.rule:7} {verdict.backend or 'stack'}: {title}"
-    details = [escape(f"{'':15} {broken}") for broken in verdict.broken]
-    return [head, *details, *([escape(f"{'':15} {verdict.note}")] if verdict.note else [])]
+    head = f"[{colour}]{verdict.status.value:{_WIDTH}}[/]{verdict.rule:7} {verdict.backend or 'stack'}: {title}"
+    told = [*map(str, verdict.broken), *([verdict.note] if verdict.note else [])]
+    return [head, *(escape(f"{'':{_WIDTH + 7}} {line}") for line in told)]
 
 
 def _list_rules(*, as_json: bool) -> None:

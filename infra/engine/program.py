@@ -13,7 +13,7 @@ import logging
 import runpy
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pulumi import RunError
 from pulumi.runtime import config as pulumi_config
@@ -23,7 +23,8 @@ from pulumi.runtime.stack import run_in_stack
 from infra.begun import begun
 from infra.engine.deployment import WORKERS
 from infra.engine.monitor import Log
-from runtime.errors import StorageError
+from infra.stack import PROJECT_FILE
+from runtime.errors import ConfigError, Problem, StorageError
 from runtime.validation import read_yaml
 
 if TYPE_CHECKING:
@@ -35,10 +36,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tandem.engine")
 
+PROGRAM: Final = 'import runpy; runpy.run_module("infra", run_name="__main__")'
+"""The program of a project that has this package installed and not in its tree."""
+
 
 def program_of(stack: Stack) -> Callable[[], Any]:
-    """The program that ``Pulumi.yaml`` names, run as the CLI would run it."""
-    main = stack.root / (read_yaml(stack.root / "Pulumi.yaml").get("main") or "__main__.py")
+    """The program that ``Pulumi.yaml`` names, run as the CLI would run it.
+
+    Raises:
+        ConfigError: there is no such file; what it has to hold is told.
+    """
+    named = read_yaml(stack.root / PROJECT_FILE).get("main") or "__main__.py"
+    main = stack.root / named
+    if not main.is_file():
+        allowed = f"the program's file, which holds: {PROGRAM}"
+        problem = Problem("main", f"there is no file {named}", allowed)
+        raise ConfigError("the project has no program", source=PROJECT_FILE, problems=[problem])
     return lambda: runpy.run_path(str(main), run_name="__main__")
 
 

@@ -82,7 +82,7 @@ def test_check_tells_it_as_text_json_and_sarif(make_stack: MakeStack, app: Path,
     arguments = ("check", "-s", "test", "-C", str(stack.root), "--app", str(app))
     code, text, _ = tandem(*arguments)
     assert code == 1
-    assert f"failed  APP-01  {app / 'pyproject.toml'}: requires.media: there is no backend 'media'" in text
+    assert f"failed    APP-01  {app / 'pyproject.toml'}: requires.media: there is no backend 'media'" in text
     written = tmp_path / "verdict.sarif"
     code, text, _ = tandem(*arguments, "--json", "--sarif", str(written))
     assert code == 1

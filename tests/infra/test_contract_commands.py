@@ -202,7 +202,7 @@ def test_render_is_what_up_writes_and_needs_no_deployment(make_stack: MakeStack)
     record(program, stack)
     assert text == stack.contract.read_text()
     assert code == 1
-    assert "failed  AZ-05   reports" in told
+    assert "failed    AZ-05   reports" in told
     report = json.loads(tandem("config", "render", "-s", "test", "-C", str(stack.root), "--json")[1])
     assert report["contract"]["stack"] == "test"
     assert report["policy"]["rules"]["AZ-05"] == "failed"

@@ -6,12 +6,14 @@ import json
 import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pytest
 
+from infra.engine.program import PROGRAM, program_of
 from infra.recording import record
 from infra.stack import Stack
 from runtime.errors import ConfigError
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
 MAIN = Path(__file__).parents[2] / "infra" / "__main__.py"
 
 
-def as_the_cli_does(stack: Stack) -> None:
+def as_the_cli_does(stack: Stack, program: Path = MAIN) -> None:
     """Hand the configuration over as the CLI does: objects as JSON with sorted keys, everything as text."""
     texts = {
         key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for key, value in stack.config.items()
     }
     pulumi.runtime.set_all_config(texts)
-    runpy.run_path(str(MAIN), run_name="__main__")
+    runpy.run_path(str(program), run_name="__main__")
 
 
 def test_the_program_is_short() -> None:
@@ -44,6 +46,24 @@ def test_the_program_reads_its_stack_from_pulumi(make_stack: MakeStack, run: Run
     assert stack.contract.read_bytes() == first
     assert there.outputs == here.outputs
     assert {made.urn: made.inputs for made in there.records} == {made.urn: made.inputs for made in here.records}
+
+
+def test_a_project_without_a_program_is_told_what_it_has_to_hold(make_stack: MakeStack) -> None:
+    stack = make_stack("{cache: {driver: memory}}", profile="dev")
+    with pytest.raises(ConfigError) as raised:
+        program_of(stack)
+    assert str(raised.value).splitlines() == [
+        "Pulumi.yaml: the project has no program",
+        "  main: there is no file __main__.py; allowed: the program's file, which holds: " + PROGRAM,
+    ]
+
+    main = stack.root / "__main__.py"
+    main.write_text(PROGRAM + "\n")
+    assert callable(program_of(stack))
+    for _ in range(2):  # a preview and an up of one process both run it
+        stack.contract.unlink(missing_ok=True)
+        record(partial(as_the_cli_does, program=main), stack)
+        assert stack.contract.is_file()
 
 
 def test_a_value_from_the_command_line_counts(make_stack: MakeStack) -> None:

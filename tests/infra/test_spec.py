@@ -177,3 +177,14 @@ def test_a_spec_is_checked_without_the_sdks_of_clouds_that_it_does_not_name(make
     assert "pulumi_azure_native" not in found
     assert "pulumi_cloudflare" not in found
     assert "boto" not in found
+
+
+def test_a_stack_in_a_directory_that_the_project_does_not_name_is_told(tmp_path: Path) -> None:
+    """Pulumi's own default is the project's directory; many keep their stacks in one below."""
+    (tmp_path / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks/Pulumi.prod.yaml").write_text("config: {}\n")
+    with pytest.raises(
+        ConfigError, match=r"there is stacks/Pulumi\.prod\.yaml; `stackConfigDir: stacks` in Pulumi\.yaml"
+    ):
+        Stack.read("prod", tmp_path)
