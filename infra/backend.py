@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictBool
 
-from infra.fields import CacheTime, Day, Days, Header, Origin, PublicUrl, RuleId, Tags, Unique
+from infra.fields import CacheTime, Day, Days, Duration, Header, Origin, PublicUrl, RuleId, Tags, Unique
 from infra.identities import Identity
 from infra.keys import Times
 from runtime.config import (
@@ -200,6 +200,8 @@ class BackendSpec(Model):
         force_destroy: Whether destroying the stack deletes a bucket that still holds objects.
         tags: Owner tags beside the spec's own.
         transfer: How the application moves large objects.
+        presign_max_age: Longest life of a presigned URL. The application signs none that lives longer; on S3 the bucket
+            refuses older ones too, whatever their own expiry says.
     """
 
     provider: ClassVar[str | None] = None
@@ -229,6 +231,9 @@ class BackendSpec(Model):
     can_log: ClassVar[bool] = False
     """Whether the service logs accesses; then `log_place` and the module's ``provision_logs`` say where to."""
 
+    presign_ages: ClassVar[Mapping[str, timedelta]] = {"regulated": timedelta(hours=12)}
+    """The default of ``presign_max_age`` in a profile; none where there is no entry."""
+
     most_cors_rules: ClassVar[int] = 100
     """CORS rules that one bucket may have."""
 
@@ -253,6 +258,7 @@ class BackendSpec(Model):
     force_destroy: StrictBool | None = None
     tags: Tags = Field(default_factory=dict)
     transfer: TransferConfig = TransferConfig()
+    presign_max_age: Duration | None = None
 
     _said: frozenset[str] = PrivateAttr(default=frozenset())
 
@@ -305,6 +311,8 @@ class BackendSpec(Model):
             defaults["lifecycle"] = _lifecycle(self.lifecycle or Lifecycle(), versioning=bool(versioning))
         if managed and self.force_destroy is None and "force_destroy" not in self.cannot:
             defaults["force_destroy"] = profile == "dev" and self.take_over is None and self.retention is None
+        if managed and self.presign_max_age is None:
+            defaults["presign_max_age"] = self.presign_ages.get(profile)
         return self.model_copy(update=defaults)
 
     def _versioned(self, profile: str) -> bool:
@@ -318,26 +326,20 @@ class BackendSpec(Model):
         return self.encryption is not None and self.encryption.customer_key
 
     def named(
-        self,
-        settings: ContractModel,
-        *,
-        capabilities: Iterable[str] = (),
-        presign_max_age: timedelta | None = None,
-        logged: bool = False,
+        self, settings: ContractModel, *, capabilities: Iterable[str] = (), logged: bool = False
     ) -> NamedStorageConfig:
         """The backend as the contract has it: its driver's *settings*, and what can be relied on.
 
         Args:
             settings: The driver's model of the contract; keys that are None are left out.
             capabilities: What the driver provisions beyond what every backend's keys say.
-            presign_max_age: Age at which the bucket refuses presigned URLs.
             logged: Whether accesses are logged.
         """
         found: dict[str, Any] = {
             "name": self.name,
             "driver": self.driver,
             self.driver: settings,
-            "expect": self._expect(capabilities, presign_max_age, logged=logged),
+            "expect": self._expect(capabilities, logged=logged),
         }
         if self.primary:
             found["primary"] = True
@@ -349,7 +351,7 @@ class BackendSpec(Model):
             found["transfer"] = self.transfer
         return NamedStorageConfig(**found)
 
-    def _expect(self, capabilities: Iterable[str], presign_max_age: timedelta | None, *, logged: bool) -> ExpectConfig:
+    def _expect(self, capabilities: Iterable[str], *, logged: bool) -> ExpectConfig:
         declared = {
             "cors": bool(self.cors),
             "customer_key": self.customer_key,
@@ -361,7 +363,7 @@ class BackendSpec(Model):
             "public": self.public,
             "cors": tuple(rule.contract() for rule in self.cors),
             "lifecycle": self.lifecycle.contract() if self.lifecycle is not None else None,
-            "presign_max_age": int(presign_max_age.total_seconds()) if presign_max_age else None,
+            "presign_max_age": int(self.presign_max_age.total_seconds()) if self.presign_max_age else None,
             "logging": True if logged else None,  # where the stack makes no log, an account may still have one
             "capabilities": tuple(sorted({*capabilities, *(name for name, held in declared.items() if held)})),
             "grants": tuple(GrantConfig(to=grant.name, access=grant.access) for grant in self.grants),

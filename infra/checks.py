@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import keys, logs, retention
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from infra.context import Context
 
 _CREDENTIALS: Final = {"authorization", "cookie"}
+
+_LONGEST_SIGNATURE: Final = timedelta(days=7)
+"""As long as S3, Google Cloud, Azure and R2 sign."""
 
 
 def backend_problems(backend: BackendSpec, context: Context) -> Iterator[Problem]:
@@ -169,6 +173,11 @@ def _ownership(backend: BackendSpec, context: Context) -> Iterator[Problem]:
         yield Problem("force_destroy", "found True on an existing bucket, which is never deleted", "leave it out")
 
 
+def _presign(backend: BackendSpec, _: Context) -> Iterator[Problem]:
+    if backend.presign_max_age is not None and not timedelta(0) < backend.presign_max_age <= _LONGEST_SIGNATURE:
+        yield Problem("presign_max_age", "found what no signature lives", "more than 0s, at most 7d")
+
+
 def _transfer(backend: BackendSpec, _: Context) -> Iterator[Problem]:
     for location, message, allowed in transfer_faults(backend.driver, backend.transfer):
         yield Problem(f"transfer.{location}", message, allowed)
@@ -187,4 +196,5 @@ _CHECKS: Final[tuple[Callable[[BackendSpec, Context], Iterator[Problem]], ...]] 
     _public,
     _logging,
     _ownership,
+    _presign,
 )

@@ -57,6 +57,8 @@ class Spec(BackendSpec):
     retains = "instead of versions"
     example = {"location": "EU", "project": "example"}  # noqa: RUF012 - a ClassVar above
     can_log = True
+    # what IAM signs for an application without a key file is good for at least that long, and no longer for sure
+    presign_ages = dict.fromkeys(("standard", "regulated"), timedelta(hours=12))
     identities = identity_gcp.KINDS
 
     driver: Literal["gcs"]
@@ -66,7 +68,9 @@ class Spec(BackendSpec):
     )
     storage_class: Literal["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"] = "STANDARD"
     soft_delete: Duration | None = None
-    signer_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[a-z0-9.-]+$")
+    signer_email: str | None = Field(
+        default=None, pattern=r"^[^@\s]+@[a-z0-9.-]+$", description="a service account's e-mail"
+    )
     existing: GCSBucketName | None = None
     take_over: GCSBucketName | None = None
 

@@ -26,6 +26,19 @@ def bucket(project: str, stack: str, backend: str, account: str = "", *, longest
     return _joined(head, "-", identity(project, stack, backend, account), longest)
 
 
+def regional_bucket(project: str, stack: str, backend: str, account: str, region: str) -> str:
+    """A name in the account's own namespace of S3 for a region, which nobody else can take.
+
+    >>> regional_bucket("tandem", "prod", "avatars", "123456789012", "eu-west-1")
+    'tandem-prod-avatars-700a5624-123456789012-eu-west-1-an'
+
+    Source:
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/gpbucketnamespaces.html
+    """
+    end = f"-{account}-{region}-an"
+    return bucket(project, stack, backend, account, longest=63 - len(end)) + end
+
+
 def gcs_bucket(project: str, stack: str, backend: str, account: str = "") -> str:
     """A name for a Google Cloud Storage bucket: as `bucket`, without ``google`` or what looks like it.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import pulumi
 import pulumi_aws as aws
@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field
 from infra import adoption, keys, logs, naming
 from infra.aws import BucketRules, Home, bucket_policy, key_policy, role_policy
 from infra.backend import SERVICE_KEYS, BackendSpec, EncryptionType
-from infra.fields import Duration, wrong
+from infra.fields import wrong
 from infra.identities import aws as identity_aws
 from infra.logs import aws as aws_logs
 from runtime.config import EncryptionConfig, NamedStorageConfig, StorageS3Config
@@ -38,9 +38,6 @@ _IDENTITY: Final = re.compile(r"(?:arn:aws[a-z-]*:iam::\d{12}:)?(?:role|user)/[\
 
 _KEY: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+")
 
-_PRESIGN_AGES: Final = {"standard": timedelta(days=7), "regulated": timedelta(hours=12)}
-"""A week is as long as SigV4 signs; it also ends what older signatures leave open."""
-
 
 def _region(value: str) -> str:
     if not _REGION.fullmatch(value):
@@ -53,9 +50,9 @@ class Spec(BackendSpec):
 
     Attributes:
         region: AWS region; ``aws:region`` of the stack when it is left out.
+        namespace: Whose names the bucket's is unique among: everybody's, or the account's own in the region.
         existing: A bucket that is there already.
         take_over: One that becomes the stack's.
-        presign_max_age: Age at which the bucket refuses presigned URLs, whatever their own expiry says.
     """
 
     provider = "aws"
@@ -71,13 +68,15 @@ class Spec(BackendSpec):
     example = {"region": "eu-west-1"}  # noqa: RUF012 - a ClassVar above
     expiry_deletes = False
     can_log = True
+    # a week is as long as SigV4 signs; the bucket's policy also ends what older signatures leave open
+    presign_ages = {"standard": timedelta(days=7), "regulated": timedelta(hours=12)}  # noqa: RUF012 - a ClassVar above
     identities = identity_aws.KINDS
 
     driver: Literal["s3"]
     region: Annotated[str, AfterValidator(_region)] = Field(description="here, or aws:region for the whole stack")
+    namespace: Literal["global", "account-regional"] = "global"
     existing: S3BucketName | None = None
     take_over: S3BucketName | None = None
-    presign_max_age: Duration | None = None
 
     @classmethod
     def from_stack(cls, stack: Stack) -> dict[str, Any]:
@@ -93,21 +92,12 @@ class Spec(BackendSpec):
         """The profile's; a public bucket keeps S3's own keys, because nobody may use a KMS key anonymously."""
         return SERVICE_KEYS if self.public else super().default_encryption(profile)
 
-    def resolved(self, profile: str) -> Self:
-        """The age of presigned URLs too: outside dev no signature is good for longer than the profile says."""
-        found = super().resolved(profile)
-        if found.existing or found.presign_max_age is not None or profile not in _PRESIGN_AGES:
-            return found
-        return found.model_copy(update={"presign_max_age": _PRESIGN_AGES[profile]})
-
     def problems(self, context: Context) -> Iterator[Problem]:
         """Identities that IAM does not know, and an account that ARNs need."""
         for index, grant in enumerate(self.grants):
             if grant.to.known is not None and not _IDENTITY.fullmatch(grant.to.known):
                 allowed = f"role/<name>, user/<name>, their ARN, or a mapping: {', '.join(sorted(self.identities))}"
                 yield Problem(f"grants[{index}].to", f"found {grant.to.known!r}", allowed)
-        if self.presign_max_age is not None and not timedelta(0) < self.presign_max_age <= timedelta(days=7):
-            yield Problem("presign_max_age", "found what no signature lives", "more than 0s, at most 7d")
         resolved = self.resolved(context.profile)
         if self.public and self.customer_key:
             yield Problem(
@@ -121,9 +111,12 @@ class Spec(BackendSpec):
             found = f"found {given!r}: a role's policy names a key by its ARN"
             yield Problem("encryption.kms_key_id", found, "arn:aws:kms:<region>:<account>:key/<id>")
         account = context.account("aws", self.emulated_account)
-        needed = bool(self.grants) or resolved.customer_key or self.logged(context)
+        if _regional(self) and (self.existing or self.take_over):
+            yield Problem("namespace", "is for a new bucket, and this one has its name", "leave it out")
+        needed = bool(self.grants) or resolved.customer_key or self.logged(context) or _regional(self)
         if needed and not re.fullmatch(r"\d{12}", account):
-            found = f"found {account!r}" if account else "is required for customer keys, grants and access logs"
+            wish = "is required for customer keys, grants, access logs and names of the account's own"
+            found = f"found {account!r}" if account else wish
             yield Problem("tandem:accounts.aws", found, 'the account, quoted: "123456789012"')
 
 
@@ -138,6 +131,7 @@ class Bucket(pulumi.ComponentResource):
         super().__init__("tandem:storage:S3Bucket", spec.name, {}, adoption.options(spec, context))
         self.resources: list[pulumi.CustomResource] = []
         self._spec, self._dev = spec, context.dev
+        self._namespace = spec.namespace if _regional(spec) else None
         self._name, self._home = bucket_name(spec, context), home(spec, context)
         self._tags = context.owner_tags(spec.name, spec.tags)
         self._key_arn: Any = None
@@ -175,6 +169,7 @@ class Bucket(pulumi.ComponentResource):
             protect=not self._dev,
             force_destroy=gone,
             object_lock_enabled=lock,
+            bucket_namespace=self._namespace,
             tags=self._tags,
         )
 
@@ -308,18 +303,21 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
         settings |= {"endpoint_url": endpoint.url, **context.key_references(endpoint)}
     held = {"tls_only": _rules(spec, context).tls_only, "public_blocked": not (spec.existing or spec.public)}
     capabilities = ["presign", *(name for name, kept in held.items() if kept)]
-    return spec.named(
-        StorageS3Config(**settings),
-        capabilities=capabilities,
-        presign_max_age=spec.presign_max_age,
-        logged=spec.logged(context),
-    )
+    return spec.named(StorageS3Config(**settings), capabilities=capabilities, logged=spec.logged(context))
 
 
 def bucket_name(spec: Spec, context: Context) -> str:
     """The bucket's name, known before it exists."""
     stack, account = context.stack, context.account("aws", spec.emulated_account)
-    return spec.existing or spec.take_over or naming.bucket(stack.project, stack.name, spec.name, account)
+    if there := spec.existing or spec.take_over:
+        return there
+    if _regional(spec):
+        return naming.regional_bucket(stack.project, stack.name, spec.name, account, spec.region)
+    return naming.bucket(stack.project, stack.name, spec.name, account)
+
+
+def _regional(spec: Spec) -> bool:
+    return spec.namespace == "account-regional"
 
 
 def home(spec: Spec, context: Context) -> Home:
@@ -379,7 +377,9 @@ def _lifecycle_rules(spec: Spec) -> list[s3.BucketLifecycleConfigurationRuleArgs
         rules.append(_rule("abort-multipart", "", abort_incomplete_multipart_upload=args))
     if expire := spec.lifecycle.expire_noncurrent_after:
         args = s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(noncurrent_days=expire.days)
-        rules.append(_rule("expire-noncurrent", "", noncurrent_version_expiration=args))
+        # a deleted object's marker goes after its last version, or listings grow slower for ever
+        marker = s3.BucketLifecycleConfigurationRuleExpirationArgs(expired_object_delete_marker=True)
+        rules.append(_rule("expire-noncurrent", "", noncurrent_version_expiration=args, expiration=marker))
     for index, rule in enumerate(spec.lifecycle.rules):
         args = s3.BucketLifecycleConfigurationRuleExpirationArgs(days=rule.expire_after.days)
         rules.append(_rule(f"expire-{index}", rule.prefix, expiration=args))

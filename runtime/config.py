@@ -412,7 +412,8 @@ class ExpectConfig(Model):
         public: Whether anybody may read without a signature.
         cors: CORS rules of the bucket.
         lifecycle: What the bucket removes by itself.
-        presign_max_age: Seconds after which the bucket refuses presigned URLs, whatever their own expiry says.
+        presign_max_age: Seconds that a presigned URL lives at most: the application signs none that lives longer, and
+            a bucket of S3 refuses older ones, whatever their own expiry says.
         logging: Whether the service logs each access.
         capabilities: What the backend was provisioned for.
         grants: Who may do what.

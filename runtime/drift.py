@@ -135,6 +135,8 @@ class _Comparison:
             "presign_max_age": self._presign_max_age,
             "logging": self._logging,
         }
+        if self._live.presign_max_age is None and "presign_max_age" not in self._live.unseen:
+            del comparisons["presign_max_age"]  # no bucket of this service has such a limit: the application keeps it
         for name, comparison in comparisons.items():
             if name in expect.model_fields_set:
                 yield from self._known(name, f"{self._expect}.{name}", getattr(expect, name), comparison)

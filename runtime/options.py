@@ -141,7 +141,9 @@ def whole_number(name: str, value: object, *, low: int = 1, high: int | None = N
     return value
 
 
-def check_signature(method: str, expires_in: object, content_type: str | None, allowed: Iterable[str]) -> str:
+def check_signature(
+    method: str, expires_in: object, content_type: str | None, allowed: Iterable[str], longest: int | None = None
+) -> str:
     """The method in capitals, when such a request can be signed.
 
     Args:
@@ -149,6 +151,7 @@ def check_signature(method: str, expires_in: object, content_type: str | None, a
         expires_in: More than nothing, at most 7 days, the most that S3, Google Cloud and R2 accept.
         content_type: Type that a PUT must send; other methods send none.
         allowed: Methods that this backend signs.
+        longest: Seconds that the config lets a signature live, ``expect.presign_max_age``; None for the 7 days.
     """
     verb = str(method).upper()
     methods = sorted(allowed)
@@ -159,6 +162,11 @@ def check_signature(method: str, expires_in: object, content_type: str | None, a
         raise TypeError(f"expires_in is a datetime.timedelta, not {type(expires_in).__name__}")
     if not timedelta() < expires_in <= MAX_EXPIRES_IN:
         raise InvalidOptionError(f"expires_in is more than 0 and at most 7 days, not {expires_in}")
+    if longest is not None and expires_in > timedelta(seconds=longest):
+        allowed_age = timedelta(seconds=longest)
+        raise InvalidOptionError(
+            f"expires_in is at most {allowed_age} on this backend (expect.presign_max_age), not {expires_in}"
+        )
     if content_type is not None:
         if verb not in {"POST", "PUT"}:
             raise InvalidOptionError(f"content_type belongs to an upload; {verb} sends none")

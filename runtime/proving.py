@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import urllib.request
 from dataclasses import dataclass
+from datetime import timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; charset=utf-8"
 FETCH_TIMEOUT_SECONDS = 10.0
+SIGNED_FOR = timedelta(minutes=1)
+"""Short, as a config may say how long signatures live at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ async def _read(store: BlobStore, path: str, content: bytes) -> str:
 
 
 async def _fetch(store: BlobStore, path: str, content: bytes) -> str:
-    url = await store.get_presigned_url(path)
+    url = await store.get_presigned_url(path, SIGNED_FOR)
     if await anyio.to_thread.run_sync(_http_get, url) != content:
         raise _DisprovedError("the presigned URL gives other bytes")
     return "presigned GET by plain HTTP, equal"

@@ -141,6 +141,7 @@ class BlobStore(BlobStoreProtocol):
         self._part_size = int(backend.transfer.part_size)
         self._hooks = tuple(hooks)
         self._access = access_to(backend, driver)
+        self._signed_for = backend.expect.presign_max_age if backend.expect else None
         self._usable = False
 
     def __repr__(self) -> str:
@@ -985,7 +986,7 @@ class BlobStore(BlobStoreProtocol):
 
         Args:
             path: Path of the object; it need not exist.
-            expires_in: How long the URL is valid: more than 0, at most 7 days.
+            expires_in: How long the URL is valid: more than 0, at most 7 days or ``expect.presign_max_age``.
             method: ``GET`` or ``PUT``. Where a PUT must send headers (Azure), use `presign`, which returns them.
 
         Raises:
@@ -995,7 +996,7 @@ class BlobStore(BlobStoreProtocol):
         with self._operation("get_presigned_url", path):
             allowed = self.driver.capabilities.presign & {"GET", "PUT"}
             name = checked_path(path)
-            verb = check_signature(method, expires_in, None, allowed)
+            verb = check_signature(method, expires_in, None, allowed, self._signed_for)
             if self._access:
                 self._access.demand_signature("get_presigned_url", verb)
             return (await self._calls.presign(name, method=verb, expires_in=expires_in)).url
@@ -1008,7 +1009,7 @@ class BlobStore(BlobStoreProtocol):
         Args:
             path: Path of the object; it need not exist.
             method: One of ``capabilities.presign``.
-            expires_in: How long the request is valid: more than 0, at most 7 days.
+            expires_in: How long the request is valid: more than 0, at most 7 days or ``expect.presign_max_age``.
             content_type: The MIME type that an upload must have; None for any.
 
         Raises:
@@ -1018,7 +1019,7 @@ class BlobStore(BlobStoreProtocol):
         with self._operation("presign", path):
             allowed = self.driver.capabilities.presign
             name = checked_path(path)
-            verb = check_signature(method, expires_in, content_type, allowed)
+            verb = check_signature(method, expires_in, content_type, allowed, self._signed_for)
             if self._access:
                 self._access.demand_signature("presign", verb)
             return await self._calls.presign(name, method=verb, expires_in=expires_in, content_type=content_type)

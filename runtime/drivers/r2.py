@@ -51,6 +51,7 @@ class R2Driver(S3Driver):
         live = settings_of(await ask(self._requests, ("cors", "lifecycle")), self._settings.bucket)
         # R2's tokens have no actions: bucket settings are for Admin Read, which no application should need
         unseen = {name: replace(why, right=why.right and _ADMIN) for name, why in live.unseen.items()}
+        unseen.pop("presign_max_age", None)  # no bucket of R2 has such a limit
         return replace(
             live, versioning=False, encryption=LiveEncryption(customer_key=False), unseen={**unseen, **_UNSEEN}
         )

@@ -196,7 +196,7 @@ def test_logs_need_the_accounts_that_their_names_and_ids_are_made_of(make_stack:
     b: {driver: azure, location: westeurope, network: private}
     """
     assert [found.partition(";")[0] for found in problems(make_stack(spec, **accounts))] == [
-        "tandem:accounts.aws: is required for customer keys, grants and access logs",
+        "tandem:accounts.aws: is required for customer keys, grants, access logs and names of the account's own",
         "tandem:accounts.azure: is required for grants, access logs and existing containers: their ids hold it",
     ]
     assert load_spec(make_stack(spec, logging=False, **accounts)).backends

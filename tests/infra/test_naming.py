@@ -64,6 +64,15 @@ def test_a_long_name_is_cut_before_its_suffix() -> None:
     assert len(naming.azure_account("p" * 50, "s", "b")) == 24
 
 
+def test_a_name_of_the_accounts_own_ends_as_s3_asks_and_fits() -> None:
+    where = ("123456789012", "ap-southeast-1")
+    name = naming.regional_bucket("tandem", "production", "a-very-long-name-of-a-backend", *where)
+    assert name.endswith("-123456789012-ap-southeast-1-an")
+    assert len(name) == 63
+    assert name != naming.regional_bucket("tandem", "production", "a-very-long-name-of-another", *where)
+    TypeAdapter(S3BucketName).validate_python(name)
+
+
 def test_what_is_joined_differently_is_not_the_same() -> None:
     assert naming.bucket("a-b", "c", "d") != naming.bucket("a", "b-c", "d")
 

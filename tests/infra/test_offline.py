@@ -29,6 +29,10 @@ CORS = [{"origins": ["https://app.example.com"], "methods": ["GET", "PUT"], "hea
 LIFECYCLE = {"abort_multipart_after": "7d", "rules": [{"prefix": "tmp/", "expire_after": "1d"}]}
 GCP_ROLE = "serviceAccount:app@example-prod.iam.gserviceaccount.com"
 AZURE_ROLE = "11111111-2222-4333-8444-555555555555"
+SUBNET = (
+    "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/net/providers/Microsoft.Network"
+    "/virtualNetworks/hub/subnets/storage"
+)
 VARIANTS: dict[str, dict[str, list[Any]]] = {
     "s3": {
         "cors": [CORS],
@@ -43,6 +47,7 @@ VARIANTS: dict[str, dict[str, list[Any]]] = {
     },
     "gcs": {
         "location": ["EU", "europe-west1"],
+        "presign_max_age": ["1h"],
         "cors": [CORS],
         "lifecycle": [LIFECYCLE],
         "grants": [[{"to": GCP_ROLE, "access": ["read", "write", "list", "presign"]}]],
@@ -53,6 +58,7 @@ VARIANTS: dict[str, dict[str, list[Any]]] = {
     "azure": {
         "location": ["westeurope"],
         "network": ["public", "private"],
+        "subnet": [SUBNET],
         "cors": [CORS],
         "lifecycle": [LIFECYCLE],
         "grants": [[{"to": AZURE_ROLE, "access": ["read", "list"]}]],

@@ -45,7 +45,8 @@ LESS: dict[str, tuple[str, str, str, str]] = {
 MORE = {
     "s3": "encryption: {type: 'aws:kms', rotate_after: 90d, delete_after: 30d}, presign_max_age: 1h, logging: true,"
     " lifecycle: {abort_multipart_after: 1d, expire_noncurrent_after: 90d}",
-    "gcs": "location: EU, soft_delete: 30d, encryption: {type: 'gcs:cmek', rotate_after: 30d, delete_after: 60d}",
+    "gcs": "location: EU, presign_max_age: 1h, soft_delete: 30d,"
+    " encryption: {type: 'gcs:cmek', rotate_after: 30d, delete_after: 60d}",
     "azure": "location: westeurope, network: private, soft_delete: 30d, sku: Standard_GZRS, change_feed: 365d,"
     " sas_max_age: 1d",
 }
@@ -67,6 +68,8 @@ def test_the_guide_has_the_table_that_the_code_makes() -> None:
 def test_the_table_has_every_key_that_differs_and_every_rule() -> None:
     text = table()
     assert "| `presign_max_age` | s3 | - | 7d | 12h |" in text
+    assert "| `presign_max_age` | gcs | - | 12h | 12h |" in text
+    assert "| `presign_max_age` | azure, r2 | - | - | 12h |" in text
     assert "| `network` | azure | public | required | required |" in text
     for rule in RULES:
         family, _, number = rule.id.partition("-")
@@ -117,7 +120,7 @@ def test_check_prints_it_and_gives_it_as_json(make_stack: MakeStack) -> None:
     words = ["check", "-s", "test", "-C", str(stack.root)]
     found = CliRunner().invoke(build_app(), words)
     assert found.exit_code == 0
-    assert "weaker  a: lifecycle.expire_noncurrent_after is 7d; profile standard has 30d" in found.output
+    assert "weaker    a: lifecycle.expire_noncurrent_after is 7d; profile standard has 30d" in found.output
     document = json.loads(CliRunner().invoke(build_app(), [*words, "--json"]).output)
     assert document["weaker_defaults"] == [
         {"backend": "a", "key": "lifecycle.expire_noncurrent_after", "found": "7d", "default": "30d"}

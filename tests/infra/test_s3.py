@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from infra.policy import check
 from infra.recording import SECRET, UNKNOWN
+from infra.spec import load_spec
+from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,6 +148,19 @@ def test_the_key_rotates_and_has_a_policy_of_its_own(make_stack: MakeStack, run:
     assert (alias["name"], alias["targetKeyId"]) == (f"alias/{bucket}", "avatars-key")
 
 
+def test_a_name_can_be_of_the_accounts_own_namespace(make_stack: MakeStack, run: Run) -> None:
+    stack = make_stack("{avatars: {driver: s3, namespace: account-regional}}")
+    recording = run(stack)
+    bucket = recording.one("avatars-bucket").inputs
+    assert bucket["bucketNamespace"] == "account-regional"
+    assert bucket["bucket"].endswith("-123456789012-eu-west-1-an")
+    (backend,) = recording.outputs["storage"]["storage"]["backends"]
+    assert backend["s3"]["bucket"] == bucket["bucket"]
+    assert check(stack).failed == ()
+    with pytest.raises(ConfigError, match="namespace: is for a new bucket"):
+        load_spec(make_stack("{avatars: {driver: s3, namespace: account-regional, existing: somebodys-bucket}}"))
+
+
 def test_lifecycle_has_one_rule_for_each_thing(make_stack: MakeStack, run: Run) -> None:
     rules = inputs(run(make_stack(FULL)), "lifecycle")["rules"]
     assert rules == [
@@ -159,6 +175,7 @@ def test_lifecycle_has_one_rule_for_each_thing(make_stack: MakeStack, run: Run) 
             "status": "Enabled",
             "filter": {"prefix": ""},
             "noncurrentVersionExpiration": {"noncurrentDays": 30},
+            "expiration": {"expiredObjectDeleteMarker": True},
         },
         {"id": "expire-0", "status": "Enabled", "filter": {"prefix": "tmp/"}, "expiration": {"days": 1}},
     ]

@@ -39,6 +39,11 @@ def found(expect: dict[str, Any], live: LiveSettings, **settings: Any) -> list[t
 EXPECT = "backends.a.expect"
 
 
+def test_a_limit_on_signatures_that_only_the_application_keeps_is_not_looked_for() -> None:
+    """Only S3 has bucket policies about it; elsewhere there is nothing to see, and nothing to warn of."""
+    assert found({"presign_max_age": 60}, LiveSettings()) == []
+
+
 @pytest.mark.parametrize(
     ("expect", "live", "expected"),
     [

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from runtime.drivers.memory import MemoryDriver
 from runtime.errors import InvalidOptionError, NotSupportedError, QuotaExceededError, StorageError
-from runtime.models import UploadOptions
+from runtime.models import PresignedRequest, UploadOptions
 
 if TYPE_CHECKING:
     from runtime.config import NamedStorageConfig
@@ -174,6 +174,25 @@ async def test_an_expiry_outside_of_7_days_is_refused(
         wrong: Any = 3600
         with pytest.raises(TypeError, match=r"datetime\.timedelta, not int"):
             await call("a", expires_in=wrong)
+
+
+async def test_an_expiry_beyond_what_the_config_lets_signatures_live_is_refused(
+    open_store: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store(expect={"presign_max_age": 3600})
+    monkeypatch.setattr(store.driver, "capabilities", replace(MemoryDriver.capabilities, presign=frozenset({"GET"})))
+    signed = []
+
+    async def sign(path: str, *, expires_in: timedelta, **_: Any) -> PresignedRequest:
+        signed.append(expires_in)
+        return PresignedRequest("GET", f"https://example.com/{path}", datetime.now(UTC) + expires_in)
+
+    monkeypatch.setattr(store.driver, "presign", sign)
+    for call in (store.get_presigned_url, store.presign):
+        with pytest.raises(InvalidOptionError, match=r"at most 1:00:00 on this backend \(expect\.presign_max_age\)"):
+            await call("a", expires_in=timedelta(seconds=3601))
+        await call("a", expires_in=timedelta(seconds=3600))
+    assert signed == [timedelta(hours=1)] * 2
 
 
 async def test_a_method_that_is_not_signed_is_refused_with_the_allowed_ones(

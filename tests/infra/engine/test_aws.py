@@ -145,7 +145,11 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "bucketLifecycleConfiguration:BucketLifecycleConfiguration": (
         {
             "rules": [
-                {**DAYS, "noncurrentVersionExpiration": {"noncurrentDays": 30}},
+                {
+                    **DAYS,
+                    "noncurrentVersionExpiration": {"noncurrentDays": 30},
+                    "expiration": {"expiredObjectDeleteMarker": True},
+                },
                 {"id": "tmp", "status": "Enabled", "filter": {"prefix": "tmp/"}, "expiration": {"days": 1}},
                 {"id": "both", "status": "Disabled", "filter": {"and": TAGGED}, "expiration": {"days": 2}},
             ]
