@@ -8,7 +8,7 @@ misspelt one is an error here and not something that Cloudflare never hears of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pulumi
 
+from infra.wire import wire
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -185,6 +186,20 @@ class TokenPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestIp:
+    """The addresses that a token works from, in CIDR notation."""
+
+    ins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCondition:
+    """When a token works."""
+
+    request_ip: RequestIp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenArgs:
     """A token of the account; its id and the hash of its value are a key pair of R2."""
 
@@ -194,6 +209,7 @@ class TokenArgs:
     name: str
     policies: tuple[TokenPolicy, ...]
     expires_on: str
+    condition: TokenCondition | None = None
 
 
 class Args(Protocol):
@@ -206,7 +222,7 @@ class Resource(pulumi.CustomResource):
     """One resource of Cloudflare's provider."""
 
     def __init__(self, name: str, args: Args, opts: pulumi.ResourceOptions, **outputs: None) -> None:
-        properties = {**_wire(args), **outputs}  # an output is a property without a value
+        properties = {**wire(args), **outputs}  # an output is a property without a value
         super().__init__(args.token, name, properties, pulumi.ResourceOptions.merge(_plugin(), opts))
 
 
@@ -268,16 +284,3 @@ def _plugin() -> pulumi.ResourceOptions:
 @cache
 def _version() -> str:
     return version("pulumi-cloudflare")  # reads a file of the installation
-
-
-def _wire(value: Any) -> Any:
-    """Properties as the provider reads them: camelCase, without those that are not set."""
-    if is_dataclass(value) and not isinstance(value, type):
-        found = {field.name: getattr(value, field.name) for field in fields(value)}
-        return {_camel(name): _wire(item) for name, item in found.items() if item is not None}
-    return [_wire(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)

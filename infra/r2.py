@@ -60,7 +60,7 @@ class Spec(BackendSpec):
     jurisdiction: Literal["default", "eu", "fedramp", "us"] = "default"
     location: Literal["apac", "eeur", "enam", "oc", "weur", "wnam"] | None = None
     storage_class: Literal["Standard", "InfrequentAccess"] = "Standard"
-    zone: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+    zone: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$", description="a zone's id: 32 hexadecimal digits")
     existing: R2BucketName | None = None
     take_over: R2BucketName | None = None
 

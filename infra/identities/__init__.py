@@ -10,18 +10,19 @@ to: {token: {expires: "2027-06-30"}}                                     # R2
 ```
 
 Each has a name, by which the contract knows it and by which resources are named: ``irsa/media/api``. What is made of
-it is in ``infra/identity_<cloud>.py``.
+it is in ``infra/identities/<cloud>.py``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from infra.fields import Day, wrong
+from infra.fields import Day, Unique, wrong
 
 _KUBERNETES_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -66,6 +67,13 @@ def _subject(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError:
+        raise wrong(f"found {value!r}", "an address or a range: 203.0.113.7, 203.0.113.0/24, 2001:db8::/48") from None
+
+
 class Label(_Model):
     """What every made identity may have.
 
@@ -73,7 +81,7 @@ class Label(_Model):
         name: Another name for it, where two would have the same.
     """
 
-    name: str | None = Field(default=None, pattern=_LABEL, description="a name for this identity")
+    name: str | None = Field(default=None, pattern=_LABEL, description="1 to 63 letters, digits and _.-")
 
     @property
     def label(self) -> str:
@@ -157,7 +165,9 @@ class WorkloadIdentity(ServiceAccount):
     """
 
     gsa: str | None = Field(default=None, pattern=r"^[^@\s]+@[a-z0-9.-]+$", description="a service account's e-mail")
-    project: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")
+    project: str | None = Field(
+        default=None, pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$", description="the id of the cluster's project"
+    )
 
 
 class Token(Label):
@@ -165,9 +175,11 @@ class Token(Label):
 
     Attributes:
         expires: The first day on which it is of no use any more, at 00:00 UTC.
+        ips: Addresses and ranges that it works from; everywhere when there are none.
     """
 
     expires: Day = Field(description='a day, quoted: "2027-06-30"')
+    ips: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Unique] = ()
 
     def own_label(self) -> str:
         """``app``."""

@@ -122,7 +122,11 @@ class KeyPair:
             resources=bucket.resource(),
         )
         args = cloudflare.TokenArgs(
-            account_id=bucket.account, name=f"{bucket.name} {label}", policies=(policy,), expires_on=self._expiry()
+            account_id=bucket.account,
+            name=f"{bucket.name} {label}",
+            policies=(policy,),
+            expires_on=self._expiry(),
+            condition=self._condition(),
         )
         token = cloudflare.Token(f"{spec.name}-token-{label}", args, opts)
         value = token.value if emulated else token.value.apply(derived_secret)  # an emulator makes secrets of its own
@@ -138,6 +142,10 @@ class KeyPair:
 
     def _permission(self) -> str:
         return WRITES if "write" in self._grant.access else READS
+
+    def _condition(self) -> cloudflare.TokenCondition | None:
+        ips = self._grant.to.token.ips if self._grant.to.token else ()
+        return cloudflare.TokenCondition(request_ip=cloudflare.RequestIp(ins=ips)) if ips else None
 
     def _expiry(self) -> str:
         return f"{self._grant.to.token.expires}T00:00:00Z" if self._grant.to.token else ""

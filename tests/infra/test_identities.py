@@ -312,7 +312,17 @@ def test_token_is_for_one_bucket_in_its_jurisdiction_and_ends(make_stack: MakeSt
     }
     assert rights["effect"] == "allow"
     assert token["expiresOn"] == "2035-12-31T00:00:00Z"
+    assert "condition" not in token
     assert run(stack).of("AccountToken") == []
+
+
+def test_token_can_be_for_certain_addresses_only(make_stack: MakeStack, run: Run) -> None:
+    to = "{token: {expires: '2035-12-31', ips: [203.0.113.7, '2001:db8::/48']}}"
+    token = one(run(make_stack(f"{{media: {MEDIA % grant(to, 'read', 'list')}}}"), preview=True), "AccountToken")
+    assert token["condition"] == {"requestIp": {"ins": ["203.0.113.7/32", "2001:db8::/48"]}}
+    wrong = to.replace("203.0.113.7", "203.0.113.0/8")
+    with pytest.raises(ConfigError, match=r"ips\[0\]: found '203\.0\.113\.0/8'; allowed: an address or a range"):
+        load_spec(make_stack(f"{{media: {MEDIA % grant(wrong, 'read', 'list')}}}"))
 
 
 def test_key_pair_is_the_tokens_id_and_the_hash_of_its_value() -> None:

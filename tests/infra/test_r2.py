@@ -10,6 +10,7 @@ import pytest
 
 from infra import cloudflare
 from infra.recording import SECRET
+from infra.wire import camel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +188,7 @@ class TestTypesAreThoseOfTheRealPackage:
         assert required <= ours, f"{name} needs {required - ours}"
         for key in ours:
             getter = inspect.getsource(inspect.getattr_static(getattr(package, f"{name}Args"), key).fget)
-            assert cloudflare._camel(key) == key or f'name="{cloudflare._camel(key)}"' in getter
+            assert camel(key) == key or f'name="{camel(key)}"' in getter
             inner = next((kind for kind in _kinds(hints[key]) if is_dataclass(kind)), None)
             if inner:
                 self._compare(package, inner, _inner_name(name, key))

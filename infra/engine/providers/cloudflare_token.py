@@ -46,7 +46,7 @@ class Token(Handler[Any]):
     required = frozenset({"accountId", "name", "policies"})
     names = frozenset({"name"})
     held = frozenset({"expiresOn", "name", "policies"})
-    kept: ClassVar = {"accountId": None}
+    kept: ClassVar = {"accountId": None, "condition": "whoever asks the emulator is on this machine"}
     replace = frozenset({"accountId"})
     secrets = frozenset({"value"})
 
