@@ -9,7 +9,7 @@ import pulumi
 from pulumi_azure_native import Provider, authorization, monitor, resources, storage
 from pydantic import AfterValidator, Field, StrictBool
 
-from infra import adoption, azure_rm, logs, naming
+from infra import adoption, azure_network, azure_rm, azure_vault, keys, logs, naming
 from infra import azure_settings as settings
 from infra.backend import BackendSpec
 from infra.fields import Days, Duration, Unique
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from infra.endpoints import Endpoint
 
 _OF_A_NEW_ACCOUNT: Final = frozenset({
-    "change_feed", "cors", "encryption", "infrastructure_encryption", "ips", "key_identity", "lifecycle", "network",
-    "public", "retention", "sas_max_age", "sku", "soft_delete", "tags", "versioning",
+    "change_feed", "cors", "dns_zone", "encryption", "infrastructure_encryption", "ips", "key_identity", "lifecycle",
+    "network", "public", "retention", "sas_max_age", "sku", "soft_delete", "subnet", "tags", "versioning",
 })  # fmt: skip
 
 
@@ -39,6 +39,8 @@ class Spec(BackendSpec):
         network: Who can reach the account: ``public`` everybody with a signature or token, ``ips`` only *ips*,
             ``private`` only private endpoints (browsers can not). Profile dev takes ``public`` when it is left out.
         ips: Public IPv4 addresses or ranges that may come in, for network ``ips``.
+        subnet: Resource id of a subnet that gets a private endpoint of the account.
+        dns_zone: Resource id of the private DNS zone in which the endpoint gets the account's name.
         resource_group: A resource group that exists; the program makes one when it is left out.
         sku: Redundancy of the account.
         soft_delete: How long deleted blobs and containers can be restored, 1d to 365d.
@@ -53,6 +55,12 @@ class Spec(BackendSpec):
     provider = "azure"
     emulated_account = "devstoreaccount1"
     encryptions = {"dev": "AES256", "standard": "AES256", "regulated": "azure:cmk"}  # noqa: RUF012 - a ClassVar
+    key_times = keys.Times(
+        rotate_after=keys.days(365),
+        rotations=(keys.days(7), keys.days(3650)),
+        rescue=keys.days(90),
+        rescues=(keys.days(7), keys.days(90)),
+    )
     most_cors_rules = 5
     retains = "new"
     example = {"location": "westeurope"}  # noqa: RUF012 - a ClassVar above
@@ -63,13 +71,31 @@ class Spec(BackendSpec):
     location: str = Field(pattern=r"^[a-z]+[0-9]?$", description="an Azure region such as westeurope")
     network: Literal["public", "private", "ips"] | None = None
     ips: Annotated[tuple[Annotated[str, AfterValidator(azure_rm.address)], ...], Unique] = ()
-    resource_group: str | None = Field(default=None, pattern=r"^[\w().-]{0,89}[\w()-]$")
+    subnet: str | None = Field(
+        default=None,
+        pattern=azure_network.SUBNET,
+        description="/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.Network/virtualNetworks/<network>"
+        "/subnets/<subnet>",
+    )
+    dns_zone: str | None = Field(
+        default=None,
+        pattern=azure_network.DNS_ZONE,
+        description="/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.Network/privateDnsZones"
+        "/privatelink.blob.core.windows.net",
+    )
+    resource_group: str | None = Field(
+        default=None,
+        pattern=r"^[\w().-]{0,89}[\w()-]$",
+        description="1 to 90 letters, digits and _().-, no dot at the end",
+    )
     sku: Literal["Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS"] | None = None
     soft_delete: Days = timedelta(days=7)
     infrastructure_encryption: StrictBool | None = None
     change_feed: Duration | None = None
     sas_max_age: Days = timedelta(days=7)
-    key_identity: str | None = Field(default=None, pattern=azure_rm.IDENTITY)
+    key_identity: str | None = Field(
+        default=None, pattern=azure_rm.IDENTITY, description="the resource id of a user-assigned identity"
+    )
     existing: Annotated[str, AfterValidator(azure_rm.existing)] | None = None
     take_over: Annotated[str, AfterValidator(azure_rm.existing)] | None = None
 
@@ -123,18 +149,18 @@ class Spec(BackendSpec):
             yield Problem(
                 "ips", "goes with network: ips" if self.ips else "is required for network: ips", "both or none"
             )
+        if self.dns_zone and not self.subnet:
+            yield Problem("dns_zone", "names a private endpoint, and there is none", "with subnet, or leave it out")
 
     def _key_problems(self) -> Iterator[Problem]:
         key = self.encryption.kms_key_id if self.encryption and self.encryption.customer_key else None
-        if self.customer_key and not azure_rm.KEY.fullmatch(key or ""):
-            yield Problem(
-                "encryption.kms_key_id", "azure:cmk needs a key", "https://<vault>.vault.azure.net/keys/<key>"
-            )
-        if self.customer_key is not bool(self.key_identity):
-            found = "is required for azure:cmk: the key's vault has to let it in before there is an account"
+        if key and not azure_rm.KEY.fullmatch(key):
+            yield Problem("encryption.kms_key_id", f"found {key!r}", "https://<vault>.vault.azure.net/keys/<key>")
+        if bool(key) is not bool(self.key_identity):
+            found = "is required for a key of your own: its vault has to let it in before there is an account"
             yield Problem(
                 "key_identity",
-                "goes with encryption azure:cmk" if self.key_identity else found,
+                "goes with a key of your own, encryption.kms_key_id" if self.key_identity else found,
                 "the resource id of a user-assigned identity with the role Key Vault Crypto Service Encryption User",
             )
 
@@ -183,10 +209,12 @@ class Bucket(pulumi.ComponentResource):
             self.resources.append(storage.BlobContainer.get(name, container, opts=self._options()))
         else:
             self._group()
+            self._key()
             self._account()
             self._service()
             self._container()
             self._lifecycle()
+            self._endpoint()
         if spec.logged(context):
             self._logging()
         self._roles: dict[tuple[str, ...], pulumi.CustomResource] = {}
@@ -205,6 +233,15 @@ class Bucket(pulumi.ComponentResource):
             opts=self._options(protect=not self._context.dev),
         )
         self.resources.append(group)
+
+    def _key(self) -> None:
+        """The key, where the spec names none; from here on the spec does."""
+        if azure_vault.made_here(self._spec):
+            protect = not self._context.dev
+            made = azure_vault.make(self._spec, self._home, self._tags, self._options, protect=protect)
+            for resource in made:  # each waits for the one before
+                self.resources.append(resource)
+        self._spec = azure_vault.keyed(self._spec, self._home)
 
     def _account(self) -> None:
         spec, dev = self._spec, self._context.dev
@@ -269,6 +306,15 @@ class Bucket(pulumi.ComponentResource):
             opts=self._options(),
         )
         self.resources.append(policy)
+
+    def _endpoint(self) -> None:
+        spec, home = self._spec, self._home
+        if spec.subnet is None:
+            return
+        made = azure_network.endpoint(spec.name, home, spec.location, spec.subnet, self._tags, self._options())
+        self.resources.append(made)
+        if spec.dns_zone is not None:
+            self.resources.append(azure_network.names(spec.name, home, spec.dns_zone, self._options()))
 
     def _logging(self) -> None:
         context, place = self._context, self._spec.log_place(self._context)
@@ -357,9 +403,8 @@ def entry(spec: Spec, context: Context) -> NamedStorageConfig:
             "endpoint_url": f"{endpoint.url}/{account}",
             "account_key": context.reference(endpoint.secret_key_file),
         }
-    if spec.encryption is not None:
-        key = spec.encryption.kms_key_id
-        found["encryption"] = EncryptionConfig(enabled=True, type=spec.encryption.type, kms_key_id=key)
+    if (encryption := azure_vault.keyed(spec, home(spec, context)).encryption) is not None:
+        found["encryption"] = EncryptionConfig(enabled=True, type=encryption.type, kms_key_id=encryption.kms_key_id)
     return spec.named(StorageAzureConfig(**found), capabilities=("presign",), logged=spec.logged(context))
 
 

@@ -25,6 +25,9 @@ DELEGATOR: Final = "db58b8e5-c6ad-4a2a-8342-4190687cbf4a"
 Source: https://learn.microsoft.com/en-us/azure/role-based-access-control/built-in-roles/storage
 """
 
+KEY_OPERATIONS: Final = ("get", "unwrapKey", "wrapKey")
+"""What a storage account does with a customer's key."""
+
 PRINCIPAL_TYPES: Final[Mapping[str, str]] = {"": "ServicePrincipal", "group": "Group", "user": "User"}
 
 ROLE_NAMES: Final[Mapping[str, str]] = {

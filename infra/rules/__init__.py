@@ -28,7 +28,7 @@ OPT_IN: Final = {
     "FSBP S3.20, CIS AWS 3.1.2": "MFA delete: only the root user can turn it on",
     "CIS AWS 4.8, CIS AWS 4.9": "data events in CloudTrail: an account's setting, paid for by the call",
     "CIS Azure 9.3.2.1, CIS Azure 9.3.2.2": "private endpoints only, which browsers can not use (in profile regulated)",
-    "CKV2_AZURE_1": "a customer's key on Azure: a vault has to be there first (profile regulated asks for it)",
+    "CKV2_AZURE_1": "a customer's key on Azure: its vault outlives it by 90 days (profile regulated asks for it)",
     "TR AZU-0058": "copies in another region of Azure: the data leaves its region (`sku: Standard_GZRS`)",
     "CIS GCP 5.3": "retention: nobody can delete anything (`retention`, in profile regulated)",
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.azure_rm import ROLE_NAMES
+from infra.azure_rm import KEY_OPERATIONS, ROLE_NAMES
 from infra.rules.common import (
+    KEY_OF_LOGS,
     LOGS_EXPIRE,
     NO_END,
     NOT_DEV,
@@ -19,6 +20,7 @@ from infra.rules.common import (
     items,
     missing,
     rule,
+    value,
 )
 
 if TYPE_CHECKING:
@@ -31,9 +33,12 @@ SERVICE: Final = "azure-native:storage:BlobServiceProperties"
 CONTAINER: Final = "azure-native:storage:BlobContainer"
 ASSIGNMENT: Final = "azure-native:authorization:RoleAssignment"
 ROLE: Final = "azure-native:authorization:RoleDefinition"
+VAULT: Final = "azure-native:keyvault:Vault"
+KEY: Final = "azure-native:keyvault:Key"
 DIAGNOSTICS: Final = "azure-native:monitor:DiagnosticSetting"
 
 SOFT_DELETE_DAYS: Final = 7
+YEAR: Final = 365
 LONGEST_SIGNATURE_DAYS: Final = 7
 _CONTAINERS: Final = "Microsoft.Storage/storageAccounts/blobServices/containers/"
 _LOGGED: Final = frozenset({"StorageRead", "StorageWrite", "StorageDelete"})
@@ -220,8 +225,34 @@ def private_network(resources: Resources) -> Iterator[Check]:
     yield from (equals(account, "publicNetworkAccess", wanted="Disabled") for account in resources.made(ACCOUNT))
 
 
+@rule("AZ-19", "A customer's key encrypts", "CKV2_AZURE_1", profiles=REGULATED, not_of_logs=KEY_OF_LOGS)
+def customer_key(resources: Resources) -> Iterator[Check]:
+    for account in resources.made(ACCOUNT):
+        yield equals(account, "encryption.keySource", wanted="Microsoft.Keyvault")
+        yield holds(account, "encryption.keyVaultProperties.keyName", bool, "a key")
+
+
+@rule("AZ-20", "Keys rotate within a year, in a vault that is not purged and lets in the account only", "CIS Azure 8.5")
+def vault(resources: Resources) -> Iterator[Check]:
+    for found in resources.made(VAULT):
+        yield equals(found, "properties.enablePurgeProtection", wanted=True)
+        yield equals(found, "properties.networkAcls.defaultAction", wanted="Deny")
+        for path, policy in items(found, "properties.accessPolicies"):
+            named, expected = value(policy, "permissions"), f"keys: {', '.join(KEY_OPERATIONS)}"
+            ok = isinstance(named, dict) and named.keys() == {"keys"} and set(named["keys"]) <= set(KEY_OPERATIONS)
+            yield Check(found.name, found.type, f"{path}.permissions", named, expected, ok)
+    for key in resources.made(KEY):
+        path = "properties.rotationPolicy.lifetimeActions[0].trigger.timeAfterCreate"
+        yield holds(key, path, _within_a_year, f"P{YEAR}D or sooner")
+
+
+def _within_a_year(period: Any) -> bool:
+    days = re.fullmatch(r"P(\d+)D", str(period or ""))
+    return days is not None and 0 < int(days[1]) <= YEAR
+
+
 RULES: Final = (
     no_anonymous_access, no_shared_key, old_tls, plain_http, network, trusted_bypass, entra, cross_tenant, soft_delete,
     versioning, sas_policy, local_users, diagnostics, infrastructure_encryption, redundancy, data_roles, retention,
-    private_network,
+    private_network, customer_key, vault,
 )  # fmt: skip

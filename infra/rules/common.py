@@ -30,6 +30,8 @@ PACKAGES: Final[Mapping[str, str]] = {"AWS": "aws", "AZ": "azure-native", "GCP":
 
 WRITTEN_ONCE: Final = "logs are written once, and by nobody but the service"
 
+KEY_OF_LOGS: Final = "a key that is lost would take along the evidence of how"
+
 LOGS_EXPIRE: Final = "logs are deleted by their age, and by nobody else"
 
 NO_END: Final = "a log of the log would never end"

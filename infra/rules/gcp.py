@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from infra.gcp import DELETER, SIGNER
 from infra.rules.common import (
+    KEY_OF_LOGS,
     LOGS_EXPIRE,
     NO_END,
     NOT_DEV,
@@ -103,7 +104,7 @@ def soft_delete(resources: Resources) -> Iterator[Check]:
     "A customer's key encrypts",
     "CKV_GCP_6, TR GCP-0066",
     profiles=NOT_DEV,
-    not_of_logs="a key that is lost would take along the evidence of how",
+    not_of_logs=KEY_OF_LOGS,
 )
 def customer_key(resources: Resources) -> Iterator[Check]:
     for bucket in resources.made(BUCKET):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import inspect
+import typing
+from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -7,8 +10,10 @@ from uuid import UUID
 import pytest
 from pulumi_azure_native import storage
 
+from infra import azure_network
 from infra.recording import SECRET
 from infra.spec import load_spec
+from infra.wire import camel
 from runtime.config import StorageDocument
 from runtime.errors import ConfigError
 
@@ -218,6 +223,52 @@ def test_the_network_is_what_the_spec_chose(
     assert account["networkRuleSet"] == {"defaultAction": action, "bypass": "AzureServices"}
 
 
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/net/providers/Microsoft.Network"
+SUBNET = f"{GROUP}/virtualNetworks/hub/subnets/storage"
+ZONE = f"{GROUP}/privateDnsZones/privatelink.blob.core.windows.net"
+
+
+def test_a_private_account_has_its_address_and_name_in_the_network(make_stack: MakeStack, run: Run) -> None:
+    recording = run(make_stack(spec_of(f"network: private, subnet: '{SUBNET}', dns_zone: '{ZONE}'")))
+    endpoint = recording.one("reports-endpoint")
+    assert endpoint.type == "azure-native:network:PrivateEndpoint"
+    name, found = endpoint.inputs["privateEndpointName"], dict(endpoint.inputs)
+    assert found["subnet"] == {"id": SUBNET}
+    (connection,) = found["privateLinkServiceConnections"]
+    assert connection["groupIds"] == ["blob"]
+    assert connection["privateLinkServiceId"].endswith(f"/Microsoft.Storage/storageAccounts/{name}")
+    zones = recording.one("reports-endpoint-names").inputs
+    assert zones["privateEndpointName"] == name
+    assert zones["privateDnsZoneConfigs"] == [{"name": "blob", "privateDnsZoneId": ZONE}]
+    made = [record.name for record in run(make_stack(spec_of("network: private"))).records]
+    assert not any("endpoint" in each for each in made)
+
+
+def test_an_endpoint_needs_a_subnet_and_ids_that_are_some(make_stack: MakeStack) -> None:
+    lost = problems(make_stack(spec_of(f"network: private, dns_zone: '{ZONE}'")))
+    assert lost == ["dns_zone: names a private endpoint, and there is none; allowed: with subnet, or leave it out"]
+    (told,) = problems(make_stack(spec_of("network: private, subnet: hub/storage")))
+    assert told.startswith("subnet: found 'hub/storage'; allowed: /subscriptions/<id>/resourceGroups/<group>/")
+
+
+@pytest.mark.parametrize("args", [azure_network.PrivateEndpointArgs, azure_network.PrivateDnsZoneGroupArgs])
+def test_types_of_the_network_are_those_of_the_real_package(args: Any) -> None:
+    from pulumi_azure_native import network  # noqa: PLC0415 - takes seconds, which only this test needs
+
+    def compare(ours: Any, real: Any) -> None:
+        hints = typing.get_type_hints(ours)
+        for field in fields(ours):
+            getter = inspect.getsource(inspect.getattr_static(real, field.name).fget)
+            assert camel(field.name) == field.name or f'name="{camel(field.name)}"' in getter
+            kinds = [hints[field.name], *typing.get_args(hints[field.name])]
+            for inner in [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]:
+                compare(inner, getattr(network, f"{inner.__name__}Args"))
+
+    name = args.__name__.removesuffix("Args")
+    assert f"'{args.token}'" in inspect.getsource(getattr(network, name))
+    compare(args, getattr(network, args.__name__))
+
+
 def test_a_public_container_is_read_by_all_and_listed_by_nobody(make_stack: MakeStack, run: Run) -> None:
     recording = run(make_stack(spec_of("network: public, public: true")))
     assert inputs(recording, "account")["allowBlobPublicAccess"] is True
@@ -236,6 +287,34 @@ def test_a_customers_key_is_used_by_the_identity_that_its_vault_lets_in(make_sta
     assert found["keyVaultProperties"] == {"keyVaultUri": "https://team-keys.vault.azure.net", "keyName": "storage"}
     assert found["encryptionIdentity"] == {"encryptionUserAssignedIdentity": IDENTITY}
     assert (entry(recording).encryption.type, entry(recording).encryption.kms_key_id) == ("azure:cmk", key)
+
+
+def test_a_key_that_the_program_makes_is_for_the_account_only_and_outlives_the_stack(
+    make_stack: MakeStack, run: Run
+) -> None:
+    keys = "encryption: {type: 'azure:cmk', rotate_after: 90d}"
+    recording = run(make_stack(spec_of(f"network: public, logging: false, {keys}")))
+    order = ["reports-group", "reports-key-identity", "reports-vault", "reports-key", "reports-account"]
+    assert names(recording)[: len(order)] == order
+    identity, vault, key = (recording.one(f"reports-{each}") for each in ("key-identity", "vault", "key"))
+    account = inputs(recording, "account")
+    place = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{vault.inputs['resourceGroupName']}/providers"
+    who = f"{place}/Microsoft.ManagedIdentity/userAssignedIdentities/{identity.inputs['resourceName']}"
+    assert account["identity"]["userAssignedIdentities"] == [who]
+    assert account["encryption"]["encryptionIdentity"] == {"encryptionUserAssignedIdentity": who}
+    url = f"https://{vault.inputs['vaultName']}.vault.azure.net"
+    assert account["encryption"]["keyVaultProperties"] == {"keyVaultUri": url, "keyName": "storage"}
+    assert entry(recording).encryption.kms_key_id == f"{url}/keys/storage"
+
+    closed = vault.inputs["properties"]
+    (entered,) = closed["accessPolicies"]
+    assert entered["permissions"] == {"keys": ["get", "unwrapKey", "wrapKey"]}
+    assert (closed["enablePurgeProtection"], closed["softDeleteRetentionInDays"]) == (True, 90)
+    assert (closed["publicNetworkAccess"], closed["networkAcls"]["bypass"]) == ("Disabled", "AzureServices")
+    (action,) = key.inputs["properties"]["rotationPolicy"]["lifetimeActions"]
+    assert action == {"action": {"type": "rotate"}, "trigger": {"timeAfterCreate": "P90D"}}
+    assert all(each.protect for each in (identity, vault, key))
+    assert 3 <= len(vault.inputs["vaultName"]) <= 24
 
 
 def test_a_grant_is_a_data_role_at_the_container_and_a_presigner_delegates_at_the_account(

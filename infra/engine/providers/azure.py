@@ -27,6 +27,8 @@ NO_VERSIONS: Final = "the emulator keeps no versions and nothing that was delete
 NO_FEED: Final = "the emulator writes no change feed"
 NO_LIFECYCLE: Final = "the emulator expires nothing"
 NO_MONITOR: Final = "the emulator tells no monitor"
+NO_KEYS: Final = "the emulator has no vault: it encrypts nothing"
+NO_NETWORK: Final = "the emulator is on this machine, and in no virtual network"
 NO_IDENTITIES: Final = "no emulator has Entra ID: nobody takes this identity"
 NO_ROLES: Final = "the emulator knows its account's key and no identities"
 
@@ -262,6 +264,98 @@ class RoleDefinition(Noted[Blobs]):
         return f"{inputs['scope']}/providers/Microsoft.Authorization/roleDefinitions/{inputs['roleDefinitionId']}"
 
 
+class Endpoint(Noted[Blobs]):
+    """The address of an account in a virtual network."""
+
+    type_name = "azure-native:network:PrivateEndpoint"
+    required = frozenset({"privateEndpointName", "privateLinkServiceConnections", "resourceGroupName", "subnet"})
+    names = frozenset({"privateEndpointName", "resourceGroupName"})
+    kept: ClassVar = {
+        "location": None,
+        "privateEndpointName": None,
+        "privateLinkServiceConnections": NO_NETWORK,
+        "resourceGroupName": None,
+        "subnet": NO_NETWORK,
+        "tags": None,
+    }
+    replace = frozenset({*names, "location", "privateLinkServiceConnections", "subnet"})
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        return _endpoint(self.cloud.subscription, inputs)
+
+
+class EndpointNames(Noted[Blobs]):
+    """The DNS zones that name an endpoint."""
+
+    type_name = "azure-native:network:PrivateDnsZoneGroup"
+    required = frozenset(
+        {
+            "privateDnsZoneConfigs",
+            "privateDnsZoneGroupName",
+            "privateEndpointName",
+            "resourceGroupName",
+        }
+    )
+    names = replace = frozenset({"privateDnsZoneGroupName", "privateEndpointName", "resourceGroupName"})
+    kept: ClassVar = {
+        "privateDnsZoneConfigs": NO_NETWORK,
+        "privateDnsZoneGroupName": None,
+        "privateEndpointName": None,
+        "resourceGroupName": None,
+    }
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        owner = _endpoint(self.cloud.subscription, inputs)
+        return f"{owner}/privateDnsZoneGroups/{inputs['privateDnsZoneGroupName']}"
+
+
+def _endpoint(subscription: str, inputs: Mapping[str, Any]) -> str:
+    group = f"/subscriptions/{subscription}/resourceGroups/{inputs['resourceGroupName']}"
+    return f"{group}/providers/Microsoft.Network/privateEndpoints/{inputs['privateEndpointName']}"
+
+
+class Vault(Noted[Blobs]):
+    """A vault of keys."""
+
+    type_name = "azure-native:keyvault:Vault"
+    required = frozenset({"properties", "resourceGroupName", "vaultName"})
+    names = frozenset({"resourceGroupName", "vaultName"})
+    kept: ClassVar = {
+        "location": None,
+        "properties": NO_KEYS,
+        "resourceGroupName": None,
+        "tags": None,
+        "vaultName": None,
+    }
+    replace = frozenset({*names, "location"})
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        return _vault(self.cloud.subscription, inputs)
+
+
+class Key(Noted[Blobs]):
+    """A key in a vault."""
+
+    type_name = "azure-native:keyvault:Key"
+    required = frozenset({"keyName", "properties", "resourceGroupName", "vaultName"})
+    names = replace = frozenset({"keyName", "resourceGroupName", "vaultName"})
+    kept: ClassVar = {
+        "keyName": None,
+        "properties": NO_KEYS,
+        "resourceGroupName": None,
+        "tags": None,
+        "vaultName": None,
+    }
+
+    def identity(self, inputs: Mapping[str, Any]) -> str:
+        return f"{_vault(self.cloud.subscription, inputs)}/keys/{inputs['keyName']}"
+
+
+def _vault(subscription: str, inputs: Mapping[str, Any]) -> str:
+    group = f"/subscriptions/{subscription}/resourceGroups/{inputs['resourceGroupName']}"
+    return f"{group}/providers/Microsoft.KeyVault/vaults/{inputs['vaultName']}"
+
+
 class UserIdentity(Noted[Blobs]):
     """A user-assigned identity; its principal is made up, and the same on every run."""
 
@@ -274,7 +368,8 @@ class UserIdentity(Noted[Blobs]):
         return f"{_identity_group(self.cloud.subscription, inputs)}/{inputs['resourceName']}"
 
     def outputs(self, resource_id: str) -> dict[str, Any]:
-        named = {kind: str(uuid5(NAMESPACE_URL, f"{kind}:{resource_id}")) for kind in ("clientId", "principalId")}
+        kinds = ("clientId", "principalId", "tenantId")
+        named = {kind: str(uuid5(NAMESPACE_URL, f"{kind}:{resource_id}")) for kind in kinds}
         return {"name": resource_id.rpartition("/")[2], **named}
 
 
@@ -316,6 +411,10 @@ class AzureProvider(StandIn):
         Diagnostics,
         Assignment,
         RoleDefinition,
+        Endpoint,
+        EndpointNames,
+        Vault,
+        Key,
         UserIdentity,
         FederatedCredential,
     )

@@ -233,6 +233,32 @@ NOTED: dict[str, tuple[dict[str, Any], str]] = {
         {"principalId": "p", "roleAssignmentName": "n", "roleDefinitionId": "r", "scope": "/subscriptions/s"},
         "/subscriptions/s/providers/Microsoft.Authorization/roleAssignments/n",
     ),
+    "azure-native:network:PrivateEndpoint": (
+        {
+            "privateEndpointName": "acct",
+            "privateLinkServiceConnections": [{"name": "blob", "groupIds": ["blob"]}],
+            "resourceGroupName": "group",
+            "subnet": {"id": "/subscriptions/s/subnet"},
+        },
+        "/resourceGroups/group/providers/Microsoft.Network/privateEndpoints/acct",
+    ),
+    "azure-native:network:PrivateDnsZoneGroup": (
+        {
+            "privateDnsZoneConfigs": [{"name": "blob", "privateDnsZoneId": "/subscriptions/s/zone"}],
+            "privateDnsZoneGroupName": "default",
+            "privateEndpointName": "acct",
+            "resourceGroupName": "group",
+        },
+        "/resourceGroups/group/providers/Microsoft.Network/privateEndpoints/acct/privateDnsZoneGroups/default",
+    ),
+    "azure-native:keyvault:Vault": (
+        {"properties": {"enablePurgeProtection": True}, "resourceGroupName": "group", "vaultName": "acct"},
+        "/resourceGroups/group/providers/Microsoft.KeyVault/vaults/acct",
+    ),
+    "azure-native:keyvault:Key": (
+        {"keyName": "k", "properties": {"kty": "RSA"}, "resourceGroupName": "group", "vaultName": "acct"},
+        "/resourceGroups/group/providers/Microsoft.KeyVault/vaults/acct/keys/k",
+    ),
 }
 
 
