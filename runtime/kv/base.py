@@ -14,7 +14,7 @@ from runtime.kv.keys import checked_key, checked_namespace, matcher, millisecond
 from runtime.kv.primitives import MISSING, Primitives
 from runtime.kv.protocol import KVStoreProtocol
 from runtime.kv.suspicion import warn_of_secrets
-from runtime.kv.values import checked_amount, copied
+from runtime.kv.values import checked_amount
 from runtime.kv.watching import begun
 
 if TYPE_CHECKING:
@@ -157,14 +157,8 @@ class KVStorage(Primitives, KVStoreProtocol):
     ) -> bool:
         """Write *value* only if `get` would return *expected*. Returns whether it was written."""
         space, name, stored = checked_namespace(namespace), checked_key(key), self._pack(value)
-        length = milliseconds(ttl)
         warn_of_secrets(self.name, name, value)
-        while True:  # each turn but the last means that somebody else wrote: all together always get on
-            found = await self._get(space, name)
-            if not (copied(expected) is None if found is MISSING else self._holds(found, expected)):
-                return False
-            if await self._swap(space, name, found, stored, length):
-                return True
+        return await self._compare_and_set(space, name, expected, stored, milliseconds(ttl))
 
     @_operation
     async def get_many(self, keys: Iterable[str], namespace: str | None = None) -> dict[str, Any]:

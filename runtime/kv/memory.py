@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runtime.kv.base import KVStorage
 from runtime.kv.primitives import MISSING
-from runtime.kv.values import counted, packed, packs, unpacked
+from runtime.kv.values import copied, counted, packed, packs, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,9 +47,6 @@ class InMemoryKVStorage(KVStorage):
     def _unpack(self, stored: Any) -> Any:
         return unpacked(stored)
 
-    def _holds(self, stored: Any, value: Any) -> bool:
-        return packs(stored, value)
-
     def _open(self) -> None:
         pass
 
@@ -69,11 +66,11 @@ class InMemoryKVStorage(KVStorage):
         self._put(space, key, stored, ttl)
         return True
 
-    async def _swap(self, space: str, key: str, old: Any, stored: Any, ttl: int | None) -> bool:
+    async def _compare_and_set(self, space: str, key: str, expected: Any, stored: Any, ttl: int | None) -> bool:
         entry = self._alive(space, key)
-        if (MISSING if entry is None else entry[0]) is not old:
+        if not (copied(expected) is None if entry is None else packs(entry[0], expected)):
             return False
-        self._put(space, key, stored, ttl)
+        self._put(space, key, stored, ttl)  # nothing was awaited, so nobody wrote meanwhile
         return True
 
     async def _delete(self, space: str, key: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.kv.values import decoded, encoded, same
+from runtime.kv.values import copied, decoded, encoded, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,9 +61,21 @@ class Primitives(ABC):
     async def _add(self, space: str, key: str, stored: Any, ttl: int | None) -> bool:
         """Write one entry where none is."""
 
-    @abstractmethod
     async def _swap(self, space: str, key: str, old: Any, stored: Any, ttl: int | None) -> bool:
-        """Write one entry only where *old* (or, for `MISSING`, nothing) is still stored."""
+        """Write one entry only where *old* (or, for `MISSING`, nothing) is still stored.
+
+        For `_compare_and_set` as it is here: a store that compares where its entries are does without.
+        """
+        raise NotImplementedError(space, key)
+
+    async def _compare_and_set(self, space: str, key: str, expected: Any, stored: Any, ttl: int | None) -> bool:
+        """Write one entry only where `_unpack` of what is stored (or, for nothing, None) would give *expected*."""
+        while True:  # each turn but the last means that somebody else wrote: all together always get on
+            found = await self._get(space, key)
+            if not (copied(expected) is None if found is MISSING else self._holds(found, expected)):
+                return False
+            if await self._swap(space, key, found, stored, ttl):
+                return True
 
     @abstractmethod
     async def _delete(self, space: str, key: str) -> bool:
