@@ -68,6 +68,27 @@ def made_info(path: str, size: int, content_type: str, last_modified: datetime, 
     return made
 
 
+def copied_info(info: FileInfo) -> FileInfo:
+    """Another one of the same, which shares no mapping with it."""
+    copy = _Unfrozen(
+        info.path,
+        info.size,
+        info.content_type,
+        info.last_modified,
+        info.created_at,
+        info.etag,
+        None if info.metadata is None else info.metadata.copy(),
+        info.cache_control,
+        info.content_disposition,
+        info.content_encoding,
+        info.version,
+        info.checksum,
+    )
+    copy.__class__ = FileInfo
+    made: FileInfo = copy
+    return made
+
+
 def listed_info(path: str, size: int, content_type: str, last_modified: datetime, etag: str | None) -> FileInfo:
     """A `FileInfo` as listings make them by the million.
 

@@ -51,6 +51,9 @@ async def test_what_a_caller_does_to_an_answer_stays_with_that_caller(tmp_path: 
             info = await store.info("a")
             assert info.metadata == {"n": "1"}
             info.metadata["n"] = "changed"
+            [listed] = [found async for found in store.list("")]
+            assert listed.metadata == {"n": "1"}
+            listed.metadata["n"] = "changed"
 
 
 async def test_what_another_process_writes_is_seen_at_once(tmp_path: Path) -> None:

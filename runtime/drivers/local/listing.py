@@ -165,17 +165,17 @@ class Facts:
 
     def of(self, parts: Parts) -> os.stat_result | None:
         """The facts of the regular file *parts*; None for anything else and for nothing."""
-        *above, name = parts
-        if self._parts != tuple(above):
+        above = parts[:-1]
+        if self._parts != above:
             self._leave()
             try:
-                self._here = open_folder(self._root, tuple(above))
+                self._here = open_folder(self._root, above)
             except OSError as exc:
                 if exc.errno in NOT_THERE:
                     return None
                 raise
-            self._parts = tuple(above)
-        return regular(name, self._here)
+            self._parts = above
+        return regular(parts[-1], self._here)
 
     def _leave(self) -> None:
         here, self._here, self._parts = self._here, -1, None
@@ -229,6 +229,7 @@ class _Objects:
 
     def __init__(self, files: Files, stop: Stop) -> None:
         self._files = files
+        self._remembered = files.work.remembered
         self._stop = stop
         self._found: list[FileInfo | None] = []
         self._unknown: list[tuple[str, str, int, str, os.stat_result]] = []
@@ -242,9 +243,7 @@ class _Objects:
         info = None
         if found is None:
             info = _info(self._files, path, self._stop)
-        elif (version := self._files.work.remembered.get(path, found)) is not None:
-            info = version.info(path)
-        else:
+        elif (info := self._remembered.info(path, found)) is None:
             shard, name = attributes.file_name(path)
             self._unknown.append((shard, name, len(self._found), path, found))
         self._found.append(info)
