@@ -13,7 +13,7 @@ import pytest
 
 from runtime.config import NamedStorageConfig, StorageLocalConfig
 from runtime.drivers.local import driver_class, work
-from runtime.drivers.local.stage import Staged
+from runtime.drivers.local.stage import Staged, Stop, StoppedError, passing
 from runtime.drivers.local.work import Work
 from runtime.errors import StorageTimeoutError
 from runtime.models import UploadOptions
@@ -138,6 +138,18 @@ async def test_part_sent_again_with_another_size_replaces_the_first(store: BlobS
     tokens[1] = await driver.put_part("parts", upload_id, 2, [digits(50, 7)])
     await driver.complete_multipart("parts", upload_id, tokens, 250, OPTIONS)
     assert await store.download("parts") == digits(100, 1) + digits(50, 7) + digits(100, 3)
+
+
+def test_blocks_that_pass_are_the_bytes_of_the_file_up_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(data := digits(700_001, 3))
+    stop = Stop()
+    with (tmp_path / "file").open("rb") as file:
+        for start, end in ((0, 700_001), (5, 600_000), (262_144, 524_288), (9, 10_000_000), (8, 8), (800_000, 900_000)):
+            blocks = [bytes(block) for block in passing(file.fileno(), start, end, stop)]
+            assert b"".join(blocks) == data[start:end]
+        stop.ask()
+        with pytest.raises(StoppedError):
+            next(passing(file.fileno(), 0, 10, stop))
 
 
 async def test_parts_that_are_not_what_was_announced_make_no_object(store: BlobStore) -> None:

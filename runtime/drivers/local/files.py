@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runtime.drivers.local.attributes import Version
-from runtime.drivers.local.stage import Hashes, pieces
+from runtime.drivers.local.stage import Hashes, passing
 from runtime.drivers.local.tree import NOT_THERE, folder, open_file, open_folder, regular
 from runtime.drivers.local.work import Work
 from runtime.errors import StorageUnavailableError
@@ -140,7 +140,7 @@ class Files:
             fd = open_file(found.parts[-1], here)
         if fd is not None:
             try:
-                for block in pieces(fd, 0, found.stat.st_size, stop):
+                for block in passing(fd, 0, found.stat.st_size, stop):
                     hashes.update(block)
             finally:
                 os.close(fd)

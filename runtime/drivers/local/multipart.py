@@ -10,7 +10,7 @@ import errno
 import threading
 from typing import TYPE_CHECKING, Final
 
-from runtime.drivers.local.stage import Hashes, Staged, pieces
+from runtime.drivers.local.stage import Hashes, Staged, passing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ class Upload:
             return
         try:
             while (part := self._parts.get(len(self._hashed) + 1)) is not None and part.written:
-                for block in pieces(part.file.fd, part.offset, part.offset + part.size, stop):
+                for block in passing(part.file.fd, part.offset, part.offset + part.size, stop):
                     self._hashes.update(block)
                 self._hashed.append(part)
         finally:
@@ -116,7 +116,7 @@ class Upload:
         hashes = self._hashes
         if parts != self._hashed:
             hashes = Hashes()
-            for block in pieces(self._main.fd, 0, size, stop):
+            for block in passing(self._main.fd, 0, size, stop):
                 hashes.update(block)
         info = self._bucket.commit(stop, path, self._main, hashes, options)
         self.close()
@@ -126,7 +126,7 @@ class Upload:
         hashes, offset = Hashes(), 0
         with Staged(self._bucket.work) as whole:
             for part in parts:
-                for block in pieces(part.file.fd, part.offset, part.offset + part.size, stop):
+                for block in passing(part.file.fd, part.offset, part.offset + part.size, stop):
                     whole.write(block, offset)
                     hashes.update(block)
                     offset += len(block)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from runtime.drivers.local.attributes import Version
 from runtime.drivers.local.files import ATTEMPTS, Files, Found
 from runtime.drivers.local.names import aside
-from runtime.drivers.local.stage import BLOCK, Hashes, Staged, pieces
+from runtime.drivers.local.stage import BLOCK, Hashes, Staged, passing
 from runtime.drivers.local.tree import (
     NOT_THERE,
     MissingRootError,
@@ -57,7 +57,7 @@ class Bucket(Files):
             hashes = Hashes(version.checksum)
             with Staged(self.work, "copy") as staged:
                 offset = 0
-                for block in pieces(found.fd, 0, found.stat.st_size, stop):
+                for block in passing(found.fd, 0, found.stat.st_size, stop):
                     staged.write(block, offset)
                     hashes.update(block)
                     offset += len(block)
