@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["runtime.testing.fixtures", "pytester"]
 
@@ -15,3 +16,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def anyio_backend() -> str:
     """The drivers' HTTP client and the SDKs are asyncio's, so nothing is run on trio."""
     return "asyncio"
+
+
+# What takes long, takes long on a busy machine: that is no failure of what is tested.
+settings.register_profile("tandem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tandem")

@@ -314,21 +314,28 @@ class Lingering(MemoryDriver):
     """A part that was given up still arrives a little later, and brings an aborted upload back."""
 
     parts_linger = True
+    under_way: anyio.Event
+    aborted: anyio.Event
 
     async def put_part(
         self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
     ) -> str:
         begun = self._begun[upload_id]
         try:
-            await anyio.sleep(5 if number == 2 else 0)
+            if number == 2:
+                self.under_way.set()
+                await anyio.sleep_forever()
         except asyncio.CancelledError:
             self.late = asyncio.create_task(self._arrive(begun))
             raise
         return await super().put_part(path, upload_id, number, data, checksum)
 
+    async def abort_multipart(self, path: str, upload_id: str) -> None:
+        await super().abort_multipart(path, upload_id)
+        self.aborted.set()
+
     async def _arrive(self, begun: UnfinishedUpload) -> None:
-        await anyio.sleep(0.05)
-        assert begun.upload_id not in self._uploads, "it was aborted before"
+        await self.aborted.wait()
         self._uploads[begun.upload_id], self._begun[begun.upload_id] = {2: b"late"}, begun
 
 
@@ -336,8 +343,9 @@ async def test_a_part_that_arrives_after_the_abort_is_aborted_too(open_store: St
     store = await open_store(Lingering)
     driver = store.driver
     assert isinstance(driver, Lingering)
+    driver.under_way, driver.aborted = anyio.Event(), anyio.Event()
     task = asyncio.create_task(store.upload("a", content(7000)))
-    await anyio.sleep(0.05)
+    await driver.under_way.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
