@@ -16,6 +16,7 @@ from pulumi_aws import kms, s3
 from pydantic import AfterValidator, Field
 
 from infra import adoption, keys, logs, naming
+from infra import aws_settings as settings
 from infra.aws import BucketRules, Home, bucket_policy, key_policy, role_policy
 from infra.backend import SERVICE_KEYS, BackendSpec, EncryptionType
 from infra.fields import wrong
@@ -28,7 +29,7 @@ from runtime.fields import S3BucketName
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from infra.backend import Encryption, Grant, Retention
+    from infra.backend import Encryption, Grant
     from infra.context import Context
     from infra.endpoints import Endpoint
     from infra.stack import Stack
@@ -139,13 +140,13 @@ class Bucket(pulumi.ComponentResource):
         self._access()
         self._encryption()
         if spec.versioning is not None:
-            self._set(s3.BucketVersioning, "versioning", versioning_configuration=_versioning(spec.versioning))
+            self._set(s3.BucketVersioning, "versioning", versioning_configuration=settings.versioning(spec.versioning))
         if spec.retention is not None:
-            self._set(s3.BucketObjectLockConfiguration, "object-lock", rule=_object_lock(spec.retention))
-        if rules := _lifecycle_rules(spec):
+            self._set(s3.BucketObjectLockConfiguration, "object-lock", rule=settings.object_lock(spec.retention))
+        if rules := settings.lifecycle_rules(spec):
             self._set(s3.BucketLifecycleConfiguration, "lifecycle", rules=rules)
         if spec.cors:
-            self._set(s3.BucketCorsConfiguration, "cors", cors_rules=_cors_rules(spec))
+            self._set(s3.BucketCorsConfiguration, "cors", cors_rules=settings.cors_rules(spec))
         if policy := bucket_policy(self._home.bucket(self._name), _rules(spec, context)):
             self._set(s3.BucketPolicy, "policy", policy=policy)
         if spec.logged(context):
@@ -197,14 +198,7 @@ class Bucket(pulumi.ComponentResource):
             key = self._key(encryption)
         if encryption.customer_key:
             self._key_arn = key
-        default = s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
-            sse_algorithm=encryption.type, kms_master_key_id=key
-        )
-        rule = s3.BucketServerSideEncryptionConfigurationRuleArgs(
-            apply_server_side_encryption_by_default=default,
-            bucket_key_enabled=encryption.customer_key,
-            blocked_encryption_types=["SSE-C"],
-        )
+        rule = settings.encryption(encryption, key)
         self._set(s3.BucketServerSideEncryptionConfiguration, "encryption", rules=[rule])
 
     def _key(self, encryption: Encryption) -> Any:
@@ -253,11 +247,11 @@ class Bucket(pulumi.ComponentResource):
         self.resources.append(identity_aws.rights(self._spec.name, grant, made_role, policy, self._options()))
 
     def _set(
-        self, kind: Any, role: str, *, protect: bool = False, after: Sequence[pulumi.Resource] = (), **settings: Any
+        self, kind: Any, role: str, *, protect: bool = False, after: Sequence[pulumi.Resource] = (), **inputs: Any
     ) -> None:
         """Make one resource of the bucket, after the one before and those of elsewhere."""
         options, name = self._options(after, protect=protect), f"{self._spec.name}-{role}"
-        self.resources.append(kind(name, bucket=self._name, region=self._home.region, **settings, opts=options))
+        self.resources.append(kind(name, bucket=self._name, region=self._home.region, **inputs, opts=options))
 
     def _options(self, after: Sequence[pulumi.Resource] = (), *, protect: bool = False) -> pulumi.ResourceOptions:
         after = [*self.resources[-1:], *after]
@@ -297,13 +291,13 @@ def provider(endpoint: Endpoint) -> aws.Provider:
 def entry(spec: Spec, context: Context) -> NamedStorageConfig:
     """The backend as the contract has it."""
     endpoint = context.endpoint("aws")
-    settings: dict[str, Any] = {"bucket": bucket_name(spec, context), "region": spec.region}
-    settings |= {"public_url": spec.public_url, "encryption": _encryption(spec, context)}
+    found: dict[str, Any] = {"bucket": bucket_name(spec, context), "region": spec.region}
+    found |= {"public_url": spec.public_url, "encryption": _encryption(spec, context)}
     if endpoint is not None:
-        settings |= {"endpoint_url": endpoint.url, **context.key_references(endpoint)}
+        found |= {"endpoint_url": endpoint.url, **context.key_references(endpoint)}
     held = {"tls_only": _rules(spec, context).tls_only, "public_blocked": not (spec.existing or spec.public)}
     capabilities = ["presign", *(name for name, kept in held.items() if kept)]
-    return spec.named(StorageS3Config(**settings), capabilities=capabilities, logged=spec.logged(context))
+    return spec.named(StorageS3Config(**found), capabilities=capabilities, logged=spec.logged(context))
 
 
 def bucket_name(spec: Spec, context: Context) -> str:
@@ -352,53 +346,5 @@ def _encryption(spec: Spec, context: Context) -> EncryptionConfig:
     return EncryptionConfig(enabled=True, type=found.type, kms_key_id=found.kms_key_id or made)
 
 
-def _object_lock(retention: Retention) -> s3.BucketObjectLockConfigurationRuleArgs:
-    # governance can be bypassed by whom the account lets, compliance by nobody
-    mode = "COMPLIANCE" if retention.locked else "GOVERNANCE"
-    default = s3.BucketObjectLockConfigurationRuleDefaultRetentionArgs(mode=mode, days=retention.keep.days)
-    return s3.BucketObjectLockConfigurationRuleArgs(default_retention=default)
-
-
 def _days(found: timedelta | None) -> int | None:
     return found.days if found else None
-
-
-def _versioning(wanted: bool) -> s3.BucketVersioningVersioningConfigurationArgs:
-    # not "Disabled": S3 takes that only for a bucket that never had versions
-    return s3.BucketVersioningVersioningConfigurationArgs(status="Enabled" if wanted else "Suspended")
-
-
-def _lifecycle_rules(spec: Spec) -> list[s3.BucketLifecycleConfigurationRuleArgs]:
-    if spec.lifecycle is None:
-        return []
-    rules = []
-    if abort := spec.lifecycle.abort_multipart_after:
-        args = s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(days_after_initiation=abort.days)
-        rules.append(_rule("abort-multipart", "", abort_incomplete_multipart_upload=args))
-    if expire := spec.lifecycle.expire_noncurrent_after:
-        args = s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(noncurrent_days=expire.days)
-        # a deleted object's marker goes after its last version, or listings grow slower for ever
-        marker = s3.BucketLifecycleConfigurationRuleExpirationArgs(expired_object_delete_marker=True)
-        rules.append(_rule("expire-noncurrent", "", noncurrent_version_expiration=args, expiration=marker))
-    for index, rule in enumerate(spec.lifecycle.rules):
-        args = s3.BucketLifecycleConfigurationRuleExpirationArgs(days=rule.expire_after.days)
-        rules.append(_rule(f"expire-{index}", rule.prefix, expiration=args))
-    return rules
-
-
-def _rule(name: str, prefix: str, **action: Any) -> s3.BucketLifecycleConfigurationRuleArgs:
-    where = s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix)
-    return s3.BucketLifecycleConfigurationRuleArgs(id=name, status="Enabled", filter=where, **action)
-
-
-def _cors_rules(spec: Spec) -> list[s3.BucketCorsConfigurationCorsRuleArgs]:
-    return [
-        s3.BucketCorsConfigurationCorsRuleArgs(
-            allowed_origins=list(rule.origins),
-            allowed_methods=list(rule.methods),
-            allowed_headers=list(rule.headers),
-            expose_headers=list(rule.expose),
-            max_age_seconds=rule.contract().max_age,
-        )
-        for rule in spec.cors
-    ]
