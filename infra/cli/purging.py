@@ -24,7 +24,7 @@ ENOUGH: Final = 1000
 
 
 def purge(
-    backend: Annotated[str, typer.Argument(help="The backend to empty.")],
+    backend: Annotated[str, typer.Argument(help="The backend to empty.", metavar="BACKEND")],
     stack: StackName,
     *,
     sure: Annotated[

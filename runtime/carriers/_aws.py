@@ -19,8 +19,8 @@ def client(service: str) -> Iterator[Any]:
         CarrierError: the call inside failed.
     """
     import boto3  # noqa: PLC0415 - only where it is used
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
 
     config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
     made = None

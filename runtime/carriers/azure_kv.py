@@ -45,7 +45,7 @@ def _address(name: str) -> tuple[str, str]:
 
 def _token(scope: str) -> str:
     from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415 - only where it is used
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - as above
 
     try:
         with DefaultAzureCredential() as credential:

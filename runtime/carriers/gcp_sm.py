@@ -56,8 +56,8 @@ def _endpoint() -> str:
 
 def _token() -> str:
     import google.auth  # noqa: PLC0415 - only where it is used
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-    from google.auth.transport.requests import Request  # noqa: PLC0415
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - as above
+    from google.auth.transport.requests import Request  # noqa: PLC0415 - as above
 
     try:
         credentials = google.auth.default(_SCOPES)[0]

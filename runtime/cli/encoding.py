@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMS = ("yaml", "json", "env", "kubernetes", "servicebinding", "cosi")
 
-Form = StrEnum("Form", [(name.replace("-", "_").upper(), name) for name in (*FORMS, *CARRIERS)])  # type: ignore[misc]
+Form = StrEnum("Form", [(name.replace("-", "_").upper(), name) for name in (*FORMS, *CARRIERS)])  # type: ignore[misc] # mypy reads members that are literals only
 To = Annotated[Form, typer.Option("--to", help="The form, or the carrier that shall hold the JSON.")]
 Output = Annotated[
     str | None,

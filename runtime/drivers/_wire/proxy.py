@@ -50,8 +50,7 @@ def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     """
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    # ten milliseconds of a cold start that only those pay who have one
-    from urllib import request  # noqa: PLC0415
+    from urllib import request  # noqa: PLC0415 - ten milliseconds of a cold start, for who has a proxy only
 
     environment: Any = request  # typeshed does not know proxy_bypass_environment
     proxies: Mapping[str, str] = environment.getproxies_environment()

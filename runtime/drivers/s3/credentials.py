@@ -76,8 +76,8 @@ class CredentialSource:
 
     async def _ask(self, anew: bool) -> tuple[Credentials, float | None]:
         # half a second and 30 MB that a backend with keys of its own never pays
-        from aiobotocore.session import get_session  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from aiobotocore.session import get_session  # noqa: PLC0415 - see the comment above
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
 
         try:
             if anew or self._chain is None:  # a new session looks at files and variables again

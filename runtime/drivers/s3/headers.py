@@ -88,7 +88,7 @@ def decode_value(value: str) -> str:
     if "=?" not in value:
         return value
     from email.errors import HeaderParseError  # noqa: PLC0415 - twenty milliseconds that few objects need
-    from email.header import decode_header, make_header  # noqa: PLC0415
+    from email.header import decode_header, make_header  # noqa: PLC0415 - as above
 
     try:
         return str(make_header(decode_header(value)))

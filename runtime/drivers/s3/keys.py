@@ -27,7 +27,7 @@ async def compared(
         settings: Whose credentials ask.
     """
     import aioboto3  # noqa: PLC0415 - a second that no application pays: only verification asks for keys
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
 
     keys: dict[str, Any] = {}
     if settings.access_key is not None and settings.secret_key is not None:

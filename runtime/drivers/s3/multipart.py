@@ -131,7 +131,7 @@ class Multipart:
             etag, version = await self._complete(path, upload_id, parts, {**condition_headers(options), **whole})
         except ServiceError as exc:
             # The answer to an earlier attempt was lost; when that one worked, the upload is gone and the object here.
-            if exc.attempt == 1 or not (exc.status == 404 or exc.kind is PreconditionFailedError):  # noqa: PLR2004
+            if exc.attempt == 1 or not (exc.status == 404 or exc.kind is PreconditionFailedError):  # noqa: PLR2004 - HTTP's number
                 raise
             found = info_from_headers(path, (await self._requests.send("HEAD", path)).headers)
             if found.size != size or not (found.etag or "").endswith(f"-{len(parts)}"):

@@ -64,7 +64,7 @@ def _make(backend: NamedStorageConfig, address: Address) -> Any:
     """The async context manager of an aioboto3 client."""
     settings: StorageS3Config | StorageR2Config = backend.settings
     import aioboto3  # noqa: PLC0415 - see the module's docstring
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415 - as above
 
     keys: dict[str, str] = {}
     if settings.access_key is not None and settings.secret_key is not None:
