@@ -240,14 +240,14 @@ class TestRefresh:
                 await asyncio.sleep(0.01)
                 gaps.append(monotonic() - before)
 
-        tokens.lifetime, tokens.delay = 3600, 1.0
+        tokens.lifetime, tokens.delay = 3600, 4.0
         async with opened(front, upstream, key_file) as store:
             beating = asyncio.create_task(heart())
             await store.upload("object", b"x")
             done.set()
             await beating
         assert len(gaps) > 20, "the token came too soon for this test"
-        assert max(gaps) < 0.5, f"the event loop stood still for {max(gaps):.2f} s"
+        assert max(gaps) < 3, f"the event loop stood still for {max(gaps):.2f} s"
 
     async def test_tokens_are_in_no_log(
         self, front: str, upstream: str, tokens: TokenServer, key_file: str, caplog: pytest.LogCaptureFixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -358,15 +359,17 @@ class TestRequests:
 
     async def test_an_answer_before_the_end_of_the_request_is_the_answer(self) -> None:
         refused = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\n\r\ndenied"
+        answered = asyncio.Event()
 
         async def script(peer: Peer) -> None:
             await peer.reader.readuntil(b"\r\n\r\n")
             await peer.say(refused)
-            await asyncio.sleep(1)
+            await answered.wait()  # the rest is not read
 
         async with serving(script, says(OK)) as (wire, server):
-            async with asyncio.timeout(0.8):
+            async with asyncio.timeout(30):
                 answer = await wire.send("PUT", "/", {}, [bytes(64 * MIB)])
+            answered.set()
             assert (answer.status, answer.body) == (403, b"denied")
             assert (await wire.send("GET", "/", {})).body == b"ok", "on another connection"
             assert server.connections == 2
@@ -535,9 +538,14 @@ class TestPatience:
             assert server.connections == 1
 
     async def test_silence_counts_and_not_the_whole_time(self) -> None:
-        async with serving(says(*(OK[start : start + 4] for start in range(0, len(OK), 4))), silence=0.1) as (wire, _):
-            for _ in range(3):
-                assert (await wire.send("GET", "/", {})).body == b"ok"
+        async def steady(peer: Peer) -> None:
+            await peer.request()
+            await peer.say(*(OK[start : start + 4] for start in range(0, len(OK), 4)), pause=0.25)
+
+        async with serving(steady, silence=2.0) as (wire, _):
+            begin = monotonic()
+            assert (await wire.send("GET", "/", {})).body == b"ok"
+            assert monotonic() - begin > 2.0, "this test needs an answer that takes longer than silence may"
         slow = says(OK[:-1], b"", b"", b"", OK[-1:])
 
         async def script(peer: Peer) -> None:
@@ -553,22 +561,25 @@ class TestPatience:
         async def script(peer: Peer) -> None:
             await peer.request()
             await peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(DATA), DATA[:MIB])
-            await asyncio.sleep(2)
+            await peer.reader.read()
 
         async with serving(script, silence=0.2) as (wire, _):
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(30):
                 with pytest.raises(SilentError):
                     await (await wire.send("GET", "/", {}, whole=whole)).read()
 
     async def test_silence_within_a_request_counts(self) -> None:
+        given_up = asyncio.Event()
+
         async def script(peer: Peer) -> None:
             await peer.reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(2)
+            await given_up.wait()  # the rest is not read
 
         async with serving(script, silence=0.2) as (wire, _):
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(30):
                 with pytest.raises(SilentError):
                     await wire.send("PUT", "/", {}, [bytes(64 * MIB)])
+            given_up.set()
 
     async def test_a_reader_that_takes_its_time_is_not_the_servers_silence(self) -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(DATA)
