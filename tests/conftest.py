@@ -11,6 +11,10 @@ pytest_plugins = ["runtime.testing.fixtures", "pytester"]
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# an example that takes long, or is long in the making, tells of a busy machine and of no fault
+settings.register_profile("tandem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tandem")
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
