@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Clock:
     """The time, as a test sets it."""
 

@@ -32,11 +32,6 @@ DATA = payload(5 * MIB)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def mortal(program: ProgramFactory, tmp_path: Path) -> Iterator[ServerFactory]:
     """Servers of one test."""
     running: dict[str, Server] = {}
