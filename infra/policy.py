@@ -245,7 +245,8 @@ def judge(recording: Recording, stack: Stack, spec: StorageSpec, *, today: dt.da
     applied: set[tuple[str, str]] = set()
     asked: dict[tuple[frozenset[str], bool], list[Rule]] = {}  # the same of all backends of a kind
     verdicts = []
-    for resources in _backends(recording.records):
+    taken_over = {backend.name: backend.take_over for backend in spec.backends if backend.take_over}
+    for resources in _backends(recording.records, taken_over):
         kind = (resources.packages, resources.logs)
         if kind not in asked:
             asked[kind] = [rule for rule in RULES if rule.applies(resources, spec.profile)]
@@ -283,7 +284,7 @@ def _exempted(verdict: Verdict, exemption: Exemption, day: dt.date) -> Verdict:
     return replace(verdict, status=Status.EXEMPT, note=note)
 
 
-def _backends(records: Sequence[Record]) -> Iterator[Resources]:
+def _backends(records: Sequence[Record], taken_over: Mapping[str, str]) -> Iterator[Resources]:
     """The resources of each backend, and those of none."""
     names = {record.urn: record.name for record in records if record.type.startswith(COMPONENTS)}
     groups: dict[str, list[Record]] = {name: [] for name in sorted(names.values())}
@@ -296,7 +297,8 @@ def _backends(records: Sequence[Record]) -> Iterator[Resources]:
     places = {record.name for record in records if record.type == logs.COMPONENT}
     for name, found in groups.items():
         packages = frozenset(record.type.partition(":")[0] for record in found)
-        yield Resources(name, found, kinds, logs=name in places, packages=packages)
+        before = taken_over.get(name, "")
+        yield Resources(name, found, kinds, logs=name in places, packages=packages, taken_over=before)
 
 
 def _absent(rule: Rule, profile: str) -> str:

@@ -74,6 +74,7 @@ class Resources:
         kinds: How many resources of the stack are of a type and for a bucket.
         logs: Whether these are a place for the access logs of others, and no backend.
         packages: The providers' packages that they are of.
+        taken_over: The bucket that was there before and has become the stack's; empty when the program makes it.
     """
 
     backend: str
@@ -81,6 +82,7 @@ class Resources:
     kinds: Mapping[tuple[str, Any], int] = field(repr=False)
     logs: bool = False
     packages: frozenset[str] = frozenset(PACKAGES.values())
+    taken_over: str = ""
     _by_type: dict[str, list[Record]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -424,6 +424,14 @@ def test_a_place_for_logs_can_be_exempted_by_its_name(sound: Judged) -> None:
     assert [each.rule for each in report.verdicts if each.status is Status.EXEMPT] == ["LOG-02"]
 
 
+def test_a_bucket_that_was_taken_over_keeps_its_name_and_has_no_dots_in_it(tmp_path: Path) -> None:
+    def broken(backend: str) -> set[str]:
+        return {verdict.rule for verdict in check(stack_with(tmp_path, f"{{photos: {backend}}}"), today=TODAY).failed}
+
+    assert broken("{driver: s3, take_over: photos}") == set()
+    assert broken("{driver: s3, take_over: photos.example.com}") == {"AWS-19"}
+
+
 def test_an_exemption_of_a_place_is_no_problem_of_the_spec(tmp_path: Path) -> None:
     spec = load_spec(stack_with(tmp_path, PLAIN, exemptions=[{**EXEMPTION, "backend": "logs.aws.eu-west-1"}]))
     assert [each.backend for each in spec.exemptions] == ["logs.aws.eu-west-1"]
