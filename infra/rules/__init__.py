@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from infra.rules import anywhere, aws, azure, gcp, logs, r2
+from infra.rules import anywhere, aws, azure, gcp, logs, r2, trust
 
 if TYPE_CHECKING:
     from infra.rules.common import Rule
@@ -17,6 +17,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *gcp.RULES,
     *azure.RULES,
     *r2.RULES,
+    *trust.RULES,
     *logs.RULES,
     *anywhere.RULES,
 )

@@ -47,7 +47,7 @@ ABORT_DAYS: Final = 7
 DAY_SECONDS: Final = 24 * 60 * 60
 _OWN_ROLE: Final = re.compile(r"projects/[^/]+/roles/tandem_")
 _OWN_PERMISSIONS: Final = frozenset({*DELETER[1], *SIGNER[1]})
-_EVERYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
+EVERYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
 _OBJECT_ROLES: Final = frozenset(
     f"roles/storage.{name}"
     for name in (
@@ -198,8 +198,8 @@ def key_members(resources: Resources) -> Iterator[Check]:
 
 def _named(record: Record) -> Check:
     if "members" in record.inputs:
-        return holds(record, "members", lambda found: not _EVERYBODY & set(found or ()), "named members")
-    return holds(record, "member", lambda found: found not in _EVERYBODY, "a named member")
+        return holds(record, "members", lambda found: not EVERYBODY & set(found or ()), "named members")
+    return holds(record, "member", lambda found: found not in EVERYBODY, "a named member")
 
 
 @rule(

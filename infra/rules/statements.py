@@ -17,9 +17,9 @@ EVERYBODY: Final = ("*", {"AWS": "*"}, {"AWS": ["*"]})
 """How a policy says everybody."""
 
 
-def statements(record: Record) -> list[dict[str, Any]]:
+def statements(record: Record, key: str = "policy") -> list[dict[str, Any]]:
     """The statements of a resource's policy; empty while it is not known."""
-    text = record.inputs.get("policy")
+    text = record.inputs.get(key)
     return _parsed(text) if isinstance(text, str) else []
 
 
@@ -32,11 +32,13 @@ def _parsed(text: str) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [found]
 
 
-def every_allow(record: Record, test: Callable[[dict[str, Any]], bool], expected: str) -> Iterator[Check]:
+def every_allow(
+    record: Record, test: Callable[[dict[str, Any]], bool], expected: str, *, key: str = "policy"
+) -> Iterator[Check]:
     """Every Allow of a policy, each by its place."""
-    for index, statement in enumerate(statements(record)):
+    for index, statement in enumerate(statements(record, key)):
         if statement.get("Effect") == "Allow":
-            path = f"policy.Statement[{index}]"
+            path = f"{key}.Statement[{index}]"
             yield Check(record.name, record.type, path, statement, expected, test(statement))
 
 

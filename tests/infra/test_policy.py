@@ -14,6 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from infra import naming
 from infra.backend import Exemption
 from infra.policy import PolicyError, Status, check, enforce, judge, record_offline
 from infra.recording import Record, Recording
@@ -41,12 +42,17 @@ SOUND = """
 avatars:
   driver: s3
   cors: [{origins: ["https://app.example.com"], methods: [GET]}]
-  grants: [{to: role/app, access: [read, write, delete, list, presign]}]
+  grants:
+    - {to: role/app, access: [read, write, delete, list, presign]}
+    - {to: {irsa: {oidc_provider: oidc.example.com/id/1, namespace: media, service_account: api}}, access: [read]}
+    - {to: {pod_identity: {cluster: prod, namespace: media, service_account: thumbs}}, access: [write]}
 exports:
   driver: gcs
   location: EU
   cors: [{origins: ["https://app.example.com"], methods: [GET]}]
-  grants: [{to: "serviceAccount:app@example-prod.iam.gserviceaccount.com", access: [read, write, list, presign]}]
+  grants:
+    - {to: "serviceAccount:app@example-prod.iam.gserviceaccount.com", access: [read, write, list, presign]}
+    - {to: {workload_identity: {namespace: media, service_account: api}}, access: [read, list]}
 media:
   driver: r2
   jurisdiction: eu
@@ -59,7 +65,10 @@ reports:
   location: westeurope
   network: private
   cors: [{origins: ["https://app.example.com"], methods: [GET]}]
-  grants: [{to: 11111111-2222-4333-8444-555555555555, access: [read, write, delete, list, presign]}]
+  grants:
+    - {to: 11111111-2222-4333-8444-555555555555, access: [read, write, delete, list, presign]}
+    - to: {federated: {issuer: "https://token.actions.githubusercontent.com", subject: "repo:a/b:environment:prod"}}
+      access: [read, list]
 """
 """Four clouds with everything that the program can make."""
 
@@ -144,16 +153,37 @@ def put(name: str, path: str, value: Any) -> Callable[[list[Record]], list[Recor
     return mutate
 
 
-def policy(name: str, change: Callable[[list[dict[str, Any]]], None]) -> Callable[[list[Record]], list[Record]]:
+def policy(
+    name: str, change: Callable[[list[dict[str, Any]]], None], key: str = "policy"
+) -> Callable[[list[Record]], list[Record]]:
     """Change the statements of one resource's policy."""
 
     def mutate(records: list[Record]) -> list[Record]:
         (found,) = [record for record in records if record.name == name]
-        document = json.loads(found.inputs["policy"])
+        document = json.loads(found.inputs[key])
         change(document["Statement"])
-        return put(name, "policy", json.dumps(document))(records)
+        return put(name, key, json.dumps(document))(records)
 
     return mutate
+
+
+def trust(name: str, **keys: Any) -> Callable[[list[Record]], list[Record]]:
+    """Change who may take a role."""
+    return policy(name, lambda statements: statements[0].update(keys), "assumeRolePolicy")
+
+
+def bound(name: str, **changed: Any) -> Callable[[list[Record]], list[Record]]:
+    """Change what a role's trust is bound to, by the last word of the condition's key; None takes it away."""
+
+    def change(statements: list[dict[str, Any]]) -> None:
+        found = statements[0]["Condition"]["StringEquals"]
+        for last, value in changed.items():
+            (key,) = [key for key in found if key.endswith(last.replace("_", "-"))]
+            found[key] = value
+            if value is None:
+                del found[key]
+
+    return policy(name, change, "assumeRolePolicy")
 
 
 def statement(name: str, sid: str, **keys: Any) -> Callable[[list[Record]], list[Record]]:
@@ -202,6 +232,9 @@ def also(kind: str, beside: str, **inputs: Any) -> Callable[[list[Record]], list
     return mutate
 
 
+IRSA, POD = (f"identity-{naming.identity(name)}" for name in ("irsa/media/api", "pod_identity/prod/media/thumbs"))
+WORKLOAD = f"identity-{naming.identity('workload_identity/media/api', 'example-prod')}-pods"
+FEDERATED = f"identity-{naming.identity('federated/repo:a/b:environment:prod', '')}-trust"
 ENCRYPTION = "rules.0.applyServerSideEncryptionByDefault"
 LEGACY_OWNER = "roles/storage.legacyBucketOwner"
 ACCOUNT_CONTRIBUTOR = (
@@ -272,6 +305,9 @@ MUTATIONS: Mapping[str, Callable[[list[Record]], list[Record]]] = {
     "R2-03": put("media-lifecycle", "rules.0.abortMultipartUploadsTransition.condition.maxAge", 7),
     "R2-04": put("media-cors", "jurisdiction", "default"),
     "R2-05": put("media-token", "expiresOn", None),
+    "AWS-23": bound(IRSA, sub=None),
+    "GCP-15": put(WORKLOAD, "member", "principalSet://iam.googleapis.com/projects/1/locations/global/*"),
+    "AZ-21": put(FEDERATED, "audiences", ["api://AzureADTokenExchange", "another"]),
     "LOG-01": statement("logs.aws.eu-west-1-policy", "LogDelivery", Condition={}),
     "LOG-02": put("logs.aws.eu-west-1-lifecycle", "rules.1.expiration", None),
     "LOG-03": also("aws:s3/bucketLogging:BucketLogging", "logs.aws.eu-west-1-policy", targetBucket="another"),
@@ -287,6 +323,20 @@ LOGS_AZURE = "logs.azure.westeurope"
 EXPIRY = "policy.rules.0.definition.actions.baseBlob"
 
 MORE: list[tuple[str, Callable[[list[Record]], list[Record]]]] = [
+    ("AWS-23", bound(IRSA, aud=None)),
+    ("AWS-23", bound(IRSA, aud=["sts.amazonaws.com", "another"])),
+    ("AWS-23", bound(IRSA, sub="system:serviceaccount:media:*")),
+    ("AWS-23", trust(IRSA, Principal="*")),
+    ("AWS-23", trust(IRSA, Principal={"Federated": "*"})),
+    ("AWS-23", trust(IRSA, Principal={"AWS": "arn:aws:iam::123456789012:root"})),
+    ("AWS-23", trust(IRSA, Condition={"StringLike": {"oidc.example.com/id/1:sub": "*"}})),
+    ("AWS-23", bound(POD, service_account=None)),
+    ("AWS-23", trust(POD, Principal={"Service": "ec2.amazonaws.com"})),
+    ("GCP-15", put(WORKLOAD, "member", "serviceAccount:example-prod.svc.id.goog[media/*]")),
+    ("GCP-15", put(WORKLOAD, "member", "allAuthenticatedUsers")),
+    ("AZ-21", put(FEDERATED, "subject", "repo:a/*")),
+    ("AZ-21", put(FEDERATED, "issuer", "http://token.actions.githubusercontent.com")),
+    ("AZ-21", put(FEDERATED, "claimsMatchingExpression", {"value": "claims['sub'] matches 'repo:a/*'"})),
     ("AWS-15", put("avatars-key", "rotationPeriodInDays", 366)),
     ("AWS-14", same("avatars-logging", "targetBucket", "bucket")),
     ("GCP-09", same("exports-bucket", "logging.logBucket", "name")),
@@ -314,8 +364,8 @@ STRICT: list[tuple[str, Callable[[list[Record]], list[Record]]]] = [
 """The same for what only a stack of profile regulated has."""
 
 
-def test_there_are_sixty_eight_rules_with_names_of_their_own() -> None:
-    assert len({rule.id for rule in RULES}) == len(RULES) == 68
+def test_there_are_seventy_one_rules_with_names_of_their_own() -> None:
+    assert len({rule.id for rule in RULES}) == len(RULES) == 71
     assert all(rule.title and rule.sources and rule.profiles for rule in RULES)
 
 
