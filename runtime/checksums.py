@@ -158,6 +158,16 @@ def verify(expected: str, data: Bytes) -> None:
     demand(expected, value_of(algorithm_of(expected), data))
 
 
+async def check(told: str | None, data: Bytes) -> None:
+    """Raise unless *data* has the checksum that was *told*, if one was."""
+    if told is None:
+        return
+    if len(data) <= INLINE:
+        verify(told, data)
+    else:
+        demand(told, await compute(algorithm_of(told), data))
+
+
 class PartsChecksum:
     """The checksums of an object whose parts come several at once, each part looked at once.
 

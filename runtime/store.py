@@ -498,11 +498,8 @@ class BlobStore(BlobStoreProtocol):
         except BaseException:
             await self._give_back(reader)
             raise
-        if verify and (told := reader.info.checksum) is not None:
-            if len(data) <= checksums.INLINE:
-                checksums.verify(told, data)
-            else:
-                checksums.demand(told, await checksums.compute(checksums.algorithm_of(told), data))
+        if verify:
+            await checksums.check(reader.info.checksum, data)
         return data
 
     async def _begin_same(self, name: str, wanted: ByteRange, known: FileInfo) -> ObjectReader:

@@ -18,6 +18,20 @@ _MONTHS: Final = {
 _LENGTH: Final = len("Mon, 23 Nov 2026 07:00:00 GMT")
 
 
+def seconds_to_wait(text: str) -> float | None:
+    """``Retry-After``: seconds, or the time when to come back; None for what is neither.
+
+    Source:
+        https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max((http_date(text) - datetime.now(UTC)).total_seconds(), 0.0)
+    except ValueError:
+        return None
+
+
 def http_date(text: str) -> datetime:
     """A date as aware UTC time; the one form that servers may send costs an eighth of `email.utils`.
 

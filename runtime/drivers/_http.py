@@ -16,6 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from runtime.drivers._dates import seconds_to_wait
 from runtime.drivers._wire.client import MOST_BODY, Wire
 from runtime.drivers._wire.errors import WireError
 from runtime.errors import StorageError, StorageTimeoutError, StorageUnavailableError
@@ -154,12 +155,12 @@ class HttpClient:
         for wire in wires.values():
             await wire.close()
 
-    async def read(self, request: Request, ok: Collection[int] = (200,)) -> Reply:
-        """Send and read the answer whole; other statuses than *ok* raise."""
+    async def read(self, request: Request, ok: Collection[int] = (200,), most: int = MOST_BODY) -> Reply:
+        """Send and read the answer whole, of *most* bytes; other statuses than *ok* raise."""
         deadline = self._deadline()
         for attempt in count(1):
             try:
-                answer = await self._once(request, ok, whole=True)
+                answer = await self._once(request, ok, most)
                 return Reply(answer.status, answer.headers, answer.body)
             except (ServiceError, WireError, TimeoutError) as exc:
                 await self._pause_or_raise(exc, request, attempt, deadline)
@@ -170,7 +171,7 @@ class HttpClient:
         deadline = self._deadline()
         for attempt in count(1):
             try:
-                return await self._once(request, ok, whole=False)
+                return await self._once(request, ok, None)
             except (ServiceError, WireError, TimeoutError) as exc:
                 await self._pause_or_raise(exc, request, attempt, deadline)
         raise AssertionError  # the last attempt raised
@@ -198,24 +199,24 @@ class HttpClient:
             raise error
         await asyncio.sleep(seconds)
 
-    async def _once(self, request: Request, ok: Collection[int], *, whole: bool) -> Answer:
+    async def _once(self, request: Request, ok: Collection[int], most: int | None) -> Answer:
         sent = await self._authorize(request)
         try:
-            return await self._sent(sent, ok, whole=whole)
+            return await self._sent(sent, ok, most)
         except ServiceError as exc:
             if self._renew is None or not await self._renew(sent, exc):
                 raise
         # nothing was done for one whom the service does not know, so this is no second attempt
-        return await self._sent(await self._authorize(request), ok, whole=whole)
+        return await self._sent(await self._authorize(request), ok, most)
 
-    async def _sent(self, sent: Request, ok: Collection[int], *, whole: bool) -> Answer:
+    async def _sent(self, sent: Request, ok: Collection[int], most: int | None) -> Answer:
         answer = await self._wire(sent.place).send(
             sent.method,
             sent.target,
             {"host": sent.place[1], **sent.headers},
             sent.body if sent.size else (),
-            whole=whole,
-            most=MOST_BODY,
+            whole=most is not None,
+            most=MOST_BODY if most is None else most,
             twice=sent.repeatable,
         )
         if answer.status in ok:
@@ -224,8 +225,7 @@ class HttpClient:
             error = self._read_error(answer.status, answer.headers, await answer.take(_ERROR_BODY))
         finally:
             answer.close()
-        wait = answer.headers.get("retry-after", "")
-        error.retry_after = float(wait) if wait.isdigit() else 0.0
+        error.retry_after = seconds_to_wait(answer.headers.get("retry-after", "")) or 0.0
         raise error
 
     def _wire(self, place: tuple[str, str]) -> Wire:

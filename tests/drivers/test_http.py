@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from runtime.config import NamedStorageConfig
 from runtime.drivers import _http
-from runtime.drivers._dates import http_date
+from runtime.drivers._dates import http_date, seconds_to_wait
 from runtime.drivers._http import HttpClient, Request, ServiceError, transport_kind
 from runtime.drivers._wire.errors import SilentError, WireError
 from runtime.drivers._wire.reading import WireReader
@@ -239,3 +239,11 @@ async def test_driver_works_again_after_it_was_closed(driver: str, server: Serve
             await store.upload("object", str(number))
             assert await store.download("object") == str(number).encode()
             assert (await store.health_check()).is_healthy()
+
+
+def test_a_time_to_wait_is_seconds_or_a_date() -> None:
+    soon, past = (format_datetime(datetime.now(UTC) + timedelta(seconds=s), usegmt=True) for s in (90, -90))
+    assert seconds_to_wait("7") == 7.0
+    assert 80 < (seconds_to_wait(soon) or 0) <= 90
+    assert seconds_to_wait(past) == 0.0
+    assert (seconds_to_wait(""), seconds_to_wait("soon"), seconds_to_wait("-1")) == (None, None, None)

@@ -34,6 +34,7 @@ from runtime import checksums
 from runtime.driver import MIB, ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader, StoredVersion
 from runtime.drivers._each import each_removed
 from runtime.drivers._http import HttpClient, Reply, Request, ServiceError
+from runtime.drivers._wire.answer import ALL
 from runtime.drivers._wire.reading import WireReader
 from runtime.drivers.azure import batch, wire
 from runtime.drivers.azure.copying import copy_blob
@@ -130,13 +131,28 @@ class AzureDriver(Driver):
         etag = info.etag
         return WireReader(info, response, reopen)
 
+    async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
+        start, end = byte_range or (0, None)
+        try:
+            reply = await self._http.read(self._asked(path, start, end), {200, 206}, ALL)
+        except ServiceError as exc:
+            if exc.code != "InvalidRange" or byte_range is None:
+                raise
+            return b""
+        if byte_range is None:
+            await checksums.check(wire.checksum_of(reply.headers), reply.body)
+        return reply.body
+
     async def _open(self, path: str, start: int, end: int | None, etag: str | None = None) -> Answer:
+        return await self._http.stream(self._asked(path, start, end, etag))
+
+    def _asked(self, path: str, start: int, end: int | None, etag: str | None = None) -> Request:
         headers = {}
         if start or end is not None:
             headers["x-ms-range"] = f"bytes={start}-{'' if end is None else end - 1}"
         if etag is not None:
             headers["if-match"] = wire.quoted(etag)
-        return await self._http.stream(Request("GET", self._blob_url(path), headers=headers))
+        return Request("GET", self._blob_url(path), headers=headers)
 
     async def list_objects(
         self,

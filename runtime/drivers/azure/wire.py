@@ -82,7 +82,6 @@ def quoted(etag: str) -> str:
 def info_of(path: str, headers: Mapping[str, str]) -> FileInfo:
     """What the headers of a GET or HEAD say; the size is that of the whole object."""
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "0")
-    md5 = headers.get("x-ms-blob-content-md5") or headers.get("content-md5")
     created = headers.get("x-ms-creation-time")
     return FileInfo(
         path=path,
@@ -96,8 +95,14 @@ def info_of(path: str, headers: Mapping[str, str]) -> FileInfo:
         content_disposition=headers.get("content-disposition"),
         content_encoding=headers.get("content-encoding"),
         version=headers.get("x-ms-version-id"),
-        checksum=f"md5:{md5}" if md5 else None,
+        checksum=checksum_of(headers),
     )
+
+
+def checksum_of(headers: Mapping[str, str]) -> str | None:
+    """The checksum of the whole blob that the headers of a GET or HEAD tell."""
+    md5 = headers.get("x-ms-blob-content-md5") or headers.get("content-md5")
+    return f"md5:{md5}" if md5 else None
 
 
 def written(path: str, size: int, options: UploadOptions, headers: Mapping[str, str], checksum: str | None) -> FileInfo:

@@ -30,10 +30,11 @@ from urllib.parse import quote, urlsplit
 from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 
-from runtime.checksums import own_algorithm
+from runtime import checksums
 from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader, StoredVersion
 from runtime.drivers._each import each_removed
 from runtime.drivers._http import HttpClient, Request, ServiceError
+from runtime.drivers._wire.answer import ALL
 from runtime.drivers._wire.reading import WireReader
 from runtime.drivers.gcs import wire
 from runtime.drivers.gcs.credentials import GoogleAuth
@@ -67,7 +68,7 @@ class GCSDriver(Driver):
 
     def __init__(self, backend: NamedStorageConfig) -> None:
         super().__init__(backend)
-        self.own_checksum = own_algorithm(backend, "crc32c")
+        self.own_checksum = checksums.own_algorithm(backend, "crc32c")
         settings: StorageGCSConfig = backend.settings
         encryption = settings.encryption
         self._settings = settings
@@ -141,12 +142,27 @@ class GCSDriver(Driver):
         generation = info.version
         return WireReader(info, response, reopen)
 
+    async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
+        start, end = byte_range or (0, None)
+        try:
+            reply = await self._http.read(self._media(path, start, end), {200, 206}, ALL)
+        except ServiceError as exc:
+            if exc.status != 416 or byte_range is None:  # noqa: PLR2004 - range not satisfiable
+                raise
+            return b""
+        if byte_range is None:
+            await checksums.check(wire.checksum_of_headers(reply.headers), reply.body)
+        return reply.body
+
     async def _open(self, path: str, start: int, end: int | None, generation: str | None = None) -> Answer:
+        return await self._http.stream(self._media(path, start, end, generation))
+
+    def _media(self, path: str, start: int, end: int | None, generation: str | None = None) -> Request:
         headers = dict(_RAW)
         if start or end is not None:
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
         query = {} if generation is None else {"generation": generation}
-        return await self._http.stream(Request("GET", f"{self._media_url}/{_quoted(path, '/~')}", query, headers))
+        return Request("GET", f"{self._media_url}/{_quoted(path, '/~')}", query, headers)
 
     async def list_objects(
         self,

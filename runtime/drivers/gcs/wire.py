@@ -86,7 +86,6 @@ def info_of(resource: Mapping[str, Any]) -> FileInfo:
 def info_of_headers(path: str, headers: Mapping[str, str]) -> FileInfo:
     """What the XML API's headers say of an object that is being read; the size is that of the whole object."""
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "0")
-    sums = dict(part.strip().partition("=")[::2] for part in headers.get("x-goog-hash", "").split(","))
     cache_control = headers.get("cache-control")
     generation = headers["x-goog-generation"]
     return FileInfo(
@@ -103,8 +102,14 @@ def info_of_headers(path: str, headers: Mapping[str, str]) -> FileInfo:
         content_disposition=headers.get("content-disposition"),
         content_encoding=headers.get("content-encoding"),
         version=generation,
-        checksum=_checksum(sums.get("md5"), sums.get("crc32c")),
+        checksum=checksum_of_headers(headers),
     )
+
+
+def checksum_of_headers(headers: Mapping[str, str]) -> str | None:
+    """The checksum of the whole object that the XML API's headers tell."""
+    sums = dict(part.strip().partition("=")[::2] for part in headers.get("x-goog-hash", "").split(","))
+    return _checksum(sums.get("md5"), sums.get("crc32c"))
 
 
 def page_of(body: bytes, start_after: str) -> ObjectPage:

@@ -139,11 +139,8 @@ class S3Driver(Driver):
             if byte_range is None or not behind_the_end(exc):
                 raise
             return b""
-        if byte_range is None and (told := s3_checksum.told(answer.headers)) is not None:
-            if len(answer.body) <= checksums.INLINE:
-                checksums.verify(told, answer.body)
-            else:
-                checksums.demand(told, await checksums.compute(checksums.algorithm_of(told), answer.body))
+        if byte_range is None:
+            await checksums.check(s3_checksum.told(answer.headers), answer.body)
         return trimmed(answer, byte_range)
 
     async def list_objects(

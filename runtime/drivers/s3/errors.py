@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from runtime.drivers import _xml
+from runtime.drivers._dates import seconds_to_wait
 from runtime.drivers._wire.errors import WireError
 from runtime.errors import (
     AlreadyExistsError,
@@ -169,13 +170,12 @@ def kind_of(status: int | None, code: str) -> type[StorageError]:
 def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> ServiceError:
     """The error of an answer with this status; the body may be S3's XML, a proxy's page or nothing."""
     code, message, request_id = error_fields(body)
-    wait = headers.get("retry-after", "")
     return ServiceError(
         status,
         code,
         message,
         request_id=request_id or headers.get("x-amz-request-id"),
-        retry_after=float(wait) if wait.isdecimal() else None,
+        retry_after=seconds_to_wait(headers.get("retry-after", "")),
     )
 
 
