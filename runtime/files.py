@@ -95,7 +95,7 @@ class Target:
         try:
             await run_sync(self._counted, function, arguments)
         except Exception as exc:
-            self.failure = exc
+            self.failure = self.failure or exc
             raise
 
     def _counted(self, function: Callable[..., None], arguments: tuple[object, ...]) -> None:
@@ -296,8 +296,8 @@ class Download:
                 tasks.start_soon(guarded, ask)
             for _ in range(min(concurrency, -(-info.size // self._part_size)) - 1):
                 tasks.start_soon(guarded, partial(self._further, starts, info))
-        if failures:
-            raise failures[0]
+        if failures:  # of several that fail at once, the file's own is known by being the first of them
+            raise self._target.failure or failures[0]
         return told
 
     async def _further(self, starts: Iterator[int], info: FileInfo) -> None:

@@ -231,8 +231,9 @@ class _Sender:
             except Exception as exc:  # noqa: BLE001 - as above
                 failures.append(exc)
                 tasks.cancel_scope.cancel()
-        if failures:
-            raise failures[0]
+        if failures:  # of several that fail at once, the source's own is known by being the first of them
+            own = self._source.failure
+            raise own if isinstance(own, Exception) else failures[0]
 
     async def _next(self, number: int) -> list[Bytes] | Span:
         if number == 1:

@@ -167,7 +167,7 @@ class Source(ABC):
         try:
             part = await self._take_at(span)
         except BaseException as exc:
-            self.failure = exc
+            self.failure = self.failure or exc
             raise
         return self._counted(part)
 

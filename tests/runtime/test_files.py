@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import threading
@@ -17,7 +18,9 @@ from runtime.checksums import value_of
 from runtime.driver import ByteRange, Bytes, ObjectReader
 from runtime.drivers.memory import MemoryDriver
 from runtime.errors import StorageUnavailableError
+from runtime.files import Target
 from runtime.models import FileInfo
+from tests.drivers.folders import open_local
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -143,6 +146,24 @@ async def test_download_that_is_cancelled_leaves_its_file_alone_only_when_its_th
     assert saving.cancelled()
     assert bad == [], "the file was closed under the thread that wrote"
     assert [name for name in os.listdir(tmp_path) if name.endswith(".part")] == []  # noqa: PTH208 - names are wanted
+
+
+async def test_error_of_the_callers_own_disk_is_the_callers_however_many_ranges_meet_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(4)
+
+    def full(_target: Target, _data: Bytes, offset: int) -> None:
+        together.wait(20)
+        raise OSError(errno.ENOSPC, "No space left on device", str(offset))
+
+    monkeypatch.setattr(Target, "_write", full)
+    async with open_local(tmp_path / "root") as store:
+        await store.upload("a", bytes(2 * MIB))
+        with pytest.raises(OSError, match="No space left") as caught:
+            await store.download_to("a", tmp_path / "file", part_size=256 * 1024, concurrency=4)
+    assert type(caught.value) is OSError
+    assert os.listdir(tmp_path) == ["root"]  # noqa: PTH208 - names are wanted
 
 
 async def test_range_that_comes_too_short_is_no_success(open_store: StoreFactory, tmp_path: Path) -> None:
