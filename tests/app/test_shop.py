@@ -16,6 +16,7 @@ from infra.engine.embedded import EmbeddedEngine
 from infra.provision import program
 from infra.stack import Stack
 from tests.app import shop
+from tests.test_readme import samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +45,12 @@ def deployed(server: ServerFactory, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def run(directory: Path, **variables: str) -> str:
+    return run_page(directory, shop.__file__, variables)
+
+
+def run_page(directory: Path, page: str, variables: dict[str, str]) -> str:
     environ = {key: value for key, value in os.environ.items() if not key.startswith("LEX_STORAGE")}
-    command = [sys.executable, shop.__file__]
+    command = [sys.executable, page]
     done = subprocess.run(command, cwd=directory, env=environ | variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -62,6 +67,13 @@ def test_it_starts_from_the_config_that_the_stack_dev_emits(deployed: Path) -> N
     assert run(deployed, LEX_STORAGE_STACK="dev") == "stored u1.jpg, visit 1\n"
     assert run(deployed, LEX_STORAGE_STACK="dev") == "stored u1.jpg, visit 2\n"
     assert (deployed / "storage/sessions/kv.sqlite3").is_file()
+
+
+@pytest.mark.parametrize("sample", samples("README.md", "python"))
+def test_the_samples_of_the_readme_run_as_they_are_printed(deployed: Path, sample: str) -> None:
+    page = deployed / "sample.py"
+    page.write_text(sample)
+    run_page(deployed, str(page), {})
 
 
 def test_it_starts_from_variables_alone(tmp_path: Path) -> None:
