@@ -10,6 +10,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from tests.guide.statements import ELSEWHERE
+
+ROOT = Path(__file__).parents[2]
 PAGE = Path(__file__).with_name("test_guide.py")
 
 
@@ -24,7 +27,8 @@ def results() -> dict[str, Counter[str]]:
     """How the cases of each test ended."""
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", str(PAGE), f"--junitxml={report}"]
+        others = [str(ROOT / where) for where in ELSEWHERE.values() if "::" in where]
+        command = [sys.executable, "-m", "pytest", "-q", str(PAGE), *others, f"--junitxml={report}"]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
         cases = ET.parse(report).iter("testcase")  # noqa: S314 - pytest has just written it
         found: dict[str, Counter[str]] = defaultdict(Counter)
@@ -41,6 +45,10 @@ def main() -> int:
     for test, statement in statements().items():
         words = ", ".join(f"{count} {word}" for word, count in sorted(ended[test].items())) or "not run"
         print(f"| {' '.join(statement.split())} | `{test}` | {words} |")  # noqa: T201 - as above
+    for statement, where in ELSEWHERE.items():
+        test = where.partition("::")[2]
+        words = ", ".join(f"{count} {word}" for word, count in ended[test].items()) if test else "not here: DESIGN.md"
+        print(f"| {statement} | {f'`{test}`' if test else '-'} | {words} |")  # noqa: T201 - as above
     return int(any(set(words) != {"passed"} for words in ended.values()))
 
 
