@@ -20,6 +20,7 @@ from runtime import checksums
 from runtime.between import carry
 from runtime.calls import Calls
 from runtime.chunks import Chunks
+from runtime.driver import DeleteFailure
 from runtime.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runtime.config import NamedStorageConfig, StorageOperationConfig
-    from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader
+    from runtime.driver import ByteRange, Bytes, Capabilities, Driver, ObjectReader
     from runtime.health import HealthCheckResult
     from runtime.hooks import Hook
     from runtime.live import LiveSettings
@@ -798,7 +799,8 @@ class BlobStore(BlobStoreProtocol):
             paths: Paths of the objects; missing ones are no error.
 
         Returns:
-            A result for each path, in the order given; `DeleteResult.error` says why an object is still there.
+            A result for each path, in the order given; `DeleteResult.error` says why an object is still there. When a
+            later request than the first fails as a whole, its paths and those behind it have its error.
         """
         errors: dict[str, StorageError] = {}
         paths = list(paths)
@@ -807,7 +809,15 @@ class BlobStore(BlobStoreProtocol):
             unique = list(dict.fromkeys(names))
             for begin in range(0, len(unique), PAGE):
                 page = unique[begin : begin + PAGE]
-                for failure in await self._calls.delete_batch(page):
+                try:
+                    failures = await self._calls.delete_batch(page)
+                except Exception as exc:
+                    if not begin:
+                        raise
+                    # what is gone already has to be told, so this is an answer too
+                    errors |= {name: self._explained(DeleteFailure(name, exc)) for name in unique[begin:]}
+                    break
+                for failure in failures:
                     guard.path = failure.path
                     errors[failure.path] = self._explained(failure)
                 guard.removed += tuple(name for name in page if name not in errors)

@@ -449,6 +449,30 @@ async def test_the_first_failure_of_a_batch_of_copies_names_its_path(store: Blob
     assert "of 3 objects were copied" in caught.value.__notes__[0]
 
 
+async def test_a_batch_that_breaks_off_tells_what_is_gone_and_what_is_not(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete, requests = store.driver.delete_batch, 0
+
+    async def breaks(paths: Sequence[str]) -> Sequence[DeleteFailure]:
+        nonlocal requests
+        requests += 1
+        if requests > 1:
+            raise StorageUnavailableError("gone")
+        return await delete(paths)
+
+    for name in "abcde":
+        await store.upload(name, b"x")
+    monkeypatch.setattr("runtime.store.PAGE", 2)
+    monkeypatch.setattr(store.driver, "delete_batch", breaks)
+    results = await store.delete_batch("abcde")
+    told = [(result.path, type(result.error)) for result in results]
+    assert told == [(name, type(None) if name in "ab" else StorageUnavailableError) for name in "abcde"]
+    assert [info.path async for info in store.list()] == ["c", "d", "e"]
+    with pytest.raises(StorageUnavailableError):
+        await store.delete_batch("cde")
+
+
 # health
 
 
