@@ -242,3 +242,38 @@ def test_azure_container_is_imported_with_its_account(project: Callable[..., tup
         assert {step.action for step in EmbeddedEngine().up(stack).steps} == {Action.SAME}
         EmbeddedEngine().destroy(stack)
         assert container.download_blob("photo.jpg").readall() == b"jpeg"
+
+
+def test_a_bucket_and_a_container_are_imported_under_the_real_engine(
+    cli: None, project: Callable[..., tuple[Project, Stack]]
+) -> None:
+    """One stack for both clouds, as each run of the CLI takes its seconds."""
+    assert cli is None
+    photos = {"driver": "gcs", "location": "EU", "take_over": BUCKET, "versioning": True, "primary": True}
+    reports = {
+        "driver": "azure", "location": "westeurope", "resource_group": "media", "take_over": "devstoreaccount1/reports",
+        "cors": [CORS],
+    }  # fmt: skip
+    _, stack = project({"gcp": "fake-gcs-server", "azure": "azurite"}, photos=photos, reports=reports)
+    engine, at = PulumiEngine(), endpoints(stack)["azure"]
+    options = {"api_endpoint": endpoints(stack)["gcp"].url}
+    client = storage.Client(project="p", credentials=AnonymousCredentials(), client_options=options)
+    bucket = client.create_bucket(BUCKET)
+    bucket.blob("photo.jpg").upload_from_string(b"jpeg")
+    with BlobServiceClient(f"{at.url}/{at.access_key}", credential=at.secret_key) as service:
+        container = service.create_container("reports", public_access="blob")
+        container.upload_blob("report.pdf", b"pdf")
+
+        up = engine.up(stack)
+        imported = {"photos-bucket", "reports-account", "reports-service", "reports-bucket"}
+        assert of(up, Action.IMPORT).keys() == imported
+        assert not of(up, Action.REPLACE)
+        bucket.reload()
+        assert bucket.versioning_enabled
+        assert container.get_container_properties().public_access is None
+        assert service.get_service_properties()["cors"][0].allowed_origins == "https://app.example.com"
+        assert {step.action for step in engine.up(stack).steps} == {Action.SAME}
+
+        engine.destroy(stack)
+        assert bucket.blob("photo.jpg").download_as_bytes() == b"jpeg"
+        assert container.download_blob("report.pdf").readall() == b"pdf"
