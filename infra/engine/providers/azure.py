@@ -164,10 +164,18 @@ class Account(Noted[Blobs]):
         return self.cloud.home(inputs).account_id
 
     def create(self, inputs: dict[str, Any]) -> Created:
-        return Created(self.identity(inputs), _echo(inputs))
+        return Created(self.identity(inputs), self.echoed(inputs))
 
     def read(self, resource_id: str, state: dict[str, Any]) -> Live | None:
-        return Live({}, {**self.outputs(resource_id), **_echo(state)})
+        return Live({}, {**self.outputs(resource_id), **self.echoed(state)})
+
+    def echoed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The account's identities: a list goes in, a mapping comes out."""
+        given = inputs.get("identity") or {}
+        identities = given.get("userAssignedIdentities")
+        if not identities:
+            return {}
+        return {"identity": {**given, "userAssignedIdentities": {name: {} for name in identities}}}
 
     def normal(self, values: Mapping[str, Any]) -> dict[str, Any]:
         identity = values.get("identity")
@@ -178,15 +186,6 @@ class Account(Noted[Blobs]):
 
     def outputs(self, resource_id: str) -> dict[str, Any]:
         return {"name": resource_id.rpartition("/")[2], "primaryEndpoints": {"blob": f"{self.cloud.url}/"}}
-
-
-def _echo(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The account's identities as Azure gives them back: a list goes in, a mapping comes out."""
-    given = properties.get("identity") or {}
-    identities = given.get("userAssignedIdentities")
-    if not identities:
-        return {}
-    return {"identity": {**given, "userAssignedIdentities": {name: {} for name in identities}}}
 
 
 class Lifecycle(Noted[Blobs]):

@@ -121,7 +121,8 @@ class StandIn(wire_protocol.Provider):
         """Make the resource; in a preview only echo what is known."""
         handler, inputs = self._of(request), plain_map(request.properties)
         if request.preview:
-            return wire_protocol.CreateResponse("", dict(request.properties))
+            given_back = _marked(handler, handler.echoed(inputs), request.properties)
+            return wire_protocol.CreateResponse("", {**request.properties, **given_back})
         created = self._created(handler, inputs)
         state = {**inputs, **created.outputs}
         outputs = self._read_back(handler, created.id, inputs, state)
@@ -163,7 +164,9 @@ class StandIn(wire_protocol.Provider):
         new = compare.keep_old(new, old, request.ignore_changes)
         gone = _settable(handler, old) - new.keys() - handler.filled | {UNHELD, TAKEN_OVER}
         state = {key: value for key, value in old.items() if key not in gone} | new
-        if not request.preview:
+        if request.preview:
+            state |= handler.echoed(state)
+        else:
             handler.update(request.resource_id, old, new)
             state = self._read_back(handler, request.resource_id, new, state)
         return wire_protocol.UpdateResponse(_marked(handler, state, {**request.olds, **request.news}))

@@ -117,6 +117,11 @@ class Handler(ABC, Generic[Cloud]):
         resource_id = ":".join(map(str, parts))
         return resource_id if self.read(resource_id, inputs) is not None else None
 
+    def echoed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What the cloud gives back in another form, in that form: for a preview, which asks no server."""
+        del inputs
+        return {}
+
     def normal(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Properties in the one spelling in which they are compared."""
         filled = {**self.defaults, **values}

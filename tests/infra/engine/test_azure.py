@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
+from pulumi.provider.experimental import provider as wire_protocol
 
 from infra import azure_rm
 from infra.engine.providers.azure import AzureProvider
 from infra.engine.providers.base import UNHELD
-from infra.engine.providers.values import wire_map
+from infra.engine.providers.values import plain_map, wire_map
 from runtime.errors import AlreadyExistsError, ConfigError
 
 if TYPE_CHECKING:
@@ -218,6 +219,18 @@ def test_an_accounts_identities_come_back_as_a_mapping_and_are_no_change(
     assert made.read() == made.inputs
     assert made.differs() == []
     assert made.differs(identity={**identity, "userAssignedIdentities": ["/subscriptions/s/y"]}) != []
+
+
+def test_a_preview_gives_an_accounts_identities_back_as_the_sdk_reads_them(provider: AzureProvider) -> None:
+    """It is read by types that know a mapping, and a list would end the program."""
+    identity = {"type": "UserAssigned", "userAssignedIdentities": ["/subscriptions/s/x"]}
+    given = wire_map({**PLACE, "kind": "StorageV2", "sku": {"name": "x"}, "identity": identity})
+    urn = f"urn:pulumi:dev::tandem::{ACCOUNT}::reports-account"
+    planned = provider.create_now(wire_protocol.CreateRequest(urn, given, 0, preview=True))
+    assert plain_map(planned.properties)["identity"]["userAssignedIdentities"] == {"/subscriptions/s/x": {}}
+    changed = wire_protocol.UpdateRequest(urn, "id", given, given, 0, [], preview=True)
+    seen = plain_map(provider.update_now(changed).properties)
+    assert seen["identity"]["userAssignedIdentities"] == {"/subscriptions/s/x": {}}
 
 
 NOTED: dict[str, tuple[dict[str, Any], str]] = {
