@@ -16,9 +16,21 @@ if TYPE_CHECKING:
     from runtime.config import NamedKVConfig, NamedStorageConfig, StorageConfig
 
 PLACEHOLDERS: Final = frozenset(
-    {"change-me", "changeme", "password", "123456", "secret", "your-secret-key", "xxx", "todo", "test123"}
+    {
+        "change-me",
+        "changeme",
+        "replace-me",
+        "replaceme",
+        "password",
+        "123456",
+        "secret",
+        "your-secret-key",
+        "xxx",
+        "todo",
+    }
+    | {"test123", "dummy", "placeholder", "akiaiosfodnn7example", "wjalrxutnfemi/k7mdeng/bpxrficyexamplekey"}
 )
-"""What people write where a credential has yet to come; compared in lower case."""
+"""What people write where a credential has yet to come, and the keys of AWS's documentation; compared in lower case."""
 
 DEVELOPMENT: Final = frozenset({"dev", "development", "local", "test", "testing", "ci", "emulated"})
 """Environments where one machine is all there is. An environment that nothing tells is not judged."""
