@@ -121,7 +121,8 @@ async def test_download_holds_less_than_its_ranges(
 async def test_download_that_is_cancelled_leaves_its_file_alone_only_when_its_thread_has(
     open_store: StoreFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    loop, begun, release = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+    release, done = threading.Event(), threading.Event()
     real, bad = getattr(os, call), []
 
     def slow(first: Any, *rest: Any) -> Any:
@@ -134,6 +135,8 @@ async def test_download_that_is_cancelled_leaves_its_file_alone_only_when_its_th
         except OSError as exc:
             bad.append(exc)
             raise
+        finally:
+            done.set()
 
     store = await open_store(Hollow, part_size=SIZE, concurrency=1)
     with monkeypatch.context() as patched:
@@ -144,6 +147,7 @@ async def test_download_that_is_cancelled_leaves_its_file_alone_only_when_its_th
         threading.Timer(0.1, release.set).start()
         assert await asyncio.wait([saving], timeout=20) == ({saving}, set())
     assert saving.cancelled()
+    await asyncio.to_thread(done.wait, 20)
     assert bad == [], "the file was closed under the thread that wrote"
     assert [name for name in os.listdir(tmp_path) if name.endswith(".part")] == []  # noqa: PTH208 - names are wanted
 
