@@ -198,7 +198,7 @@ class TestParts:
         data = payload(MIB + 1000)
         upload_id = await driver.start_multipart("kept", TEXT)
         http = Forgetful(driver._http)
-        await driver._sessions[upload_id].send(http, data)  # type: ignore[arg-type] # has what is used of it
+        await driver._sessions[upload_id].send(http, [data])  # type: ignore[arg-type] # has what is used of it
         assert http.ranges == ["bytes 0-1048575/*", "bytes 524288-1048575/*"]
         await driver.complete_multipart("kept", upload_id, ["1"], len(data), TEXT)
         assert await gcs.download("kept") == data

@@ -55,7 +55,7 @@ class Sized(Watched):
     async def put_part(
         self, path: str, upload_id: str, number: int, data: Sequence[Bytes], checksum: str | None = None
     ) -> str:
-        self.sizes[number] = len(data)
+        self.sizes[number] = sum(map(len, data))
         return await super().put_part(path, upload_id, number, data, checksum)
 
 
