@@ -84,7 +84,7 @@ class Breaker:
         self._store = store
         self._chance = random.Random(seed)  # noqa: S311 - the same breaks in every run
         self._part = max(256 * KIB, store.capabilities.min_part_size)
-        self._awaits: dict[bool, int] = {}
+        self._awaits: dict[bool, tuple[int, float]] = {}
         self._how: dict[str, str] = {}
         self.found = Found()
 
@@ -122,13 +122,14 @@ class Breaker:
         raise AssertionError("a source that raises was uploaded")
 
     async def _cancelled(self, path: str, content: bytes, *, large: bool) -> str:
-        if large not in self._awaits:  # how often such an upload waits
-            steps = _Steps()
+        if large not in self._awaits:  # how often such an upload waits, and how long
+            steps, begin = _Steps(), time.perf_counter()
             await steps.through(self._send("calibration", _pieces(content)))
+            self._awaits[large] = steps.count, (time.perf_counter() - begin) / steps.count
             await self._store.delete("calibration")
-            self._awaits[large] = steps.count
-        at, later = self._chance.randrange(self._awaits[large]) + 1, self._chance.choice([0, 0.001, 0.005])
-        steps = _Steps(at, later * self._chance.random())
+        count, seconds = self._awaits[large]
+        # at once, or while whatever it waits for is under way
+        steps = _Steps(self._chance.randrange(count) + 1, self._chance.choice([0, seconds]) * self._chance.random())
         try:
             await asyncio.create_task(steps.through(self._send(path, _pieces(content))))
         except asyncio.CancelledError:
