@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from azure.storage.blob import ContainerSasPermissions, ContentSettings, generate_container_sas
 
+from runtime import checksums
 from runtime.config import NamedStorageConfig
 from runtime.driver import ByteRange
 from runtime.drivers._http import Request, ServiceError
@@ -306,6 +307,19 @@ class TestParts:
             await driver.complete_multipart("contended", upload_id, [token], 4, TEXT)
         assert driver.error_type(caught.value) is StorageUnavailableError
         assert await azure.download("contended") == b"fast"
+
+    @pytest.mark.parametrize("data", [b"", b"whole" * 200], ids=["empty", "bytes"])
+    async def test_blocks_of_a_broken_upload_are_no_object_that_exists(self, azure: BlobStore, data: bytes) -> None:
+        upload_id = await azure.driver.start_multipart("broken", TEXT)
+        await azure.driver.put_part("broken", upload_id, 1, [b"left"])
+        made = await azure.upload("broken", data, TEXT, if_not_exists=True)
+        assert await azure.download("broken") == data
+        info = await azure.info("broken")
+        assert (info.etag, info.checksum, info.content_type) == (made.etag, made.checksum, TEXT.content_type)
+        assert info.checksum == await checksums.compute("md5", data)
+        with pytest.raises(AlreadyExistsError):
+            await azure.upload("broken", b"other", if_not_exists=True)
+        assert await azure.download("broken") == data
 
     async def test_conditions_hold_for_the_commit_of_a_block_list(self, azure: BlobStore) -> None:
         driver = azure.driver

@@ -185,9 +185,32 @@ class AzureDriver(Driver):
 
     async def put(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
         headers = {"x-ms-blob-type": "BlockBlob", **wire.write_headers(options), **wire.sent_checksum(options.checksum)}
-        reply = await self._write(Request("PUT", self._blob_url(path), headers=headers, body=(data,)), options)
+        try:
+            reply = await self._write(Request("PUT", self._blob_url(path), headers=headers, body=(data,)), options)
+        except ServiceError as exc:
+            if exc.code == "BlobAlreadyExists" and await self._only_blocks(path):
+                return await self._put_as_block(path, data, options)
+            raise
         md5 = reply.headers.get("content-md5")
         return wire.written(path, len(data), options, reply.headers, f"md5:{md5}" if md5 else None)
+
+    async def _only_blocks(self, path: str) -> bool:
+        """Whether a blob that is said to exist does not: blocks of an upload that was broken off are all there is."""
+        try:
+            await self.head(path)
+        except ServiceError as exc:
+            return exc.code == "BlobNotFound"
+        return False
+
+    async def _put_as_block(self, path: str, data: Bytes, options: UploadOptions) -> FileInfo:
+        """Write by a list of one block: its condition counts committed blobs only (Azurite; Put Blob's counts all)."""
+        upload_id = await self.start_multipart(path, options)
+        try:
+            parts = [await self.put_part(path, upload_id, 1, (data,), options.checksum)] if data else []
+            md5 = await checksums.compute("md5", data)  # which Put Blob computes, and a list of blocks does not
+            return await self.complete_multipart(path, upload_id, parts, len(data), replace(options, checksum=md5))
+        finally:
+            self._uploads.discard(upload_id)
 
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         upload_id = secrets.token_hex(16)
