@@ -111,10 +111,14 @@ class Home:
     container: str
 
     @property
+    def group_id(self) -> str:
+        """Resource id of the resource group."""
+        return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
+
+    @property
     def account_id(self) -> str:
         """Resource id of the account."""
-        group = f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
-        return f"{group}/providers/Microsoft.Storage/storageAccounts/{self.account}"
+        return f"{self.group_id}/providers/Microsoft.Storage/storageAccounts/{self.account}"
 
     @property
     def container_id(self) -> str:
@@ -133,11 +137,6 @@ class Home:
         role = BUILT_IN.get(_EVERYTHING & set(access))
         found = [(role, self.container_id)] if role else []
         return [*found, (DELEGATOR, self.account_id)] if "presign" in access else found
-
-    @property
-    def group_id(self) -> str:
-        """Resource id of the resource group."""
-        return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
 
 
 def custom_verbs(access: Collection[str]) -> tuple[str, ...]:

@@ -31,6 +31,9 @@ NO_KEYS: Final = "the emulator has no vault: it encrypts nothing"
 NO_NETWORK: Final = "the emulator is on this machine, and in no virtual network"
 NO_IDENTITIES: Final = "no emulator has Entra ID: nobody takes this identity"
 NO_ROLES: Final = "the emulator knows its account's key and no identities"
+ENDPOINTS: Final = "Microsoft.Network/privateEndpoints"
+VAULTS: Final = "Microsoft.KeyVault/vaults"
+IDENTITIES: Final = "Microsoft.ManagedIdentity/userAssignedIdentities"
 
 
 class Container(Handler[Blobs]):
@@ -134,7 +137,7 @@ class Group(Noted[Blobs]):
     replace = frozenset({"location", "resourceGroupName"})
 
     def identity(self, inputs: Mapping[str, Any]) -> str:
-        return f"/subscriptions/{self.cloud.subscription}/resourceGroups/{inputs['resourceGroupName']}"
+        return self.cloud.home(inputs).group_id
 
 
 class Account(Noted[Blobs]):
@@ -263,6 +266,11 @@ class RoleDefinition(Noted[Blobs]):
         return f"{inputs['scope']}/providers/Microsoft.Authorization/roleDefinitions/{inputs['roleDefinitionId']}"
 
 
+def _in_group(cloud: Blobs, inputs: Mapping[str, Any], kind: str, name: str) -> str:
+    """Resource id of what the input *name* names in its resource group."""
+    return f"{cloud.home(inputs).group_id}/providers/{kind}/{inputs[name]}"
+
+
 class Endpoint(Noted[Blobs]):
     """The address of an account in a virtual network."""
 
@@ -280,7 +288,7 @@ class Endpoint(Noted[Blobs]):
     replace = frozenset({*names, "location", "privateLinkServiceConnections", "subnet"})
 
     def identity(self, inputs: Mapping[str, Any]) -> str:
-        return _endpoint(self.cloud.subscription, inputs)
+        return _in_group(self.cloud, inputs, ENDPOINTS, "privateEndpointName")
 
 
 class EndpointNames(Noted[Blobs]):
@@ -304,13 +312,8 @@ class EndpointNames(Noted[Blobs]):
     }
 
     def identity(self, inputs: Mapping[str, Any]) -> str:
-        owner = _endpoint(self.cloud.subscription, inputs)
+        owner = _in_group(self.cloud, inputs, ENDPOINTS, "privateEndpointName")
         return f"{owner}/privateDnsZoneGroups/{inputs['privateDnsZoneGroupName']}"
-
-
-def _endpoint(subscription: str, inputs: Mapping[str, Any]) -> str:
-    group = f"/subscriptions/{subscription}/resourceGroups/{inputs['resourceGroupName']}"
-    return f"{group}/providers/Microsoft.Network/privateEndpoints/{inputs['privateEndpointName']}"
 
 
 class Vault(Noted[Blobs]):
@@ -329,7 +332,7 @@ class Vault(Noted[Blobs]):
     replace = frozenset({*names, "location"})
 
     def identity(self, inputs: Mapping[str, Any]) -> str:
-        return _vault(self.cloud.subscription, inputs)
+        return _in_group(self.cloud, inputs, VAULTS, "vaultName")
 
 
 class Key(Noted[Blobs]):
@@ -347,12 +350,7 @@ class Key(Noted[Blobs]):
     }
 
     def identity(self, inputs: Mapping[str, Any]) -> str:
-        return f"{_vault(self.cloud.subscription, inputs)}/keys/{inputs['keyName']}"
-
-
-def _vault(subscription: str, inputs: Mapping[str, Any]) -> str:
-    group = f"/subscriptions/{subscription}/resourceGroups/{inputs['resourceGroupName']}"
-    return f"{group}/providers/Microsoft.KeyVault/vaults/{inputs['vaultName']}"
+        return f"{_in_group(self.cloud, inputs, VAULTS, 'vaultName')}/keys/{inputs['keyName']}"
 
 
 class UserIdentity(Noted[Blobs]):
@@ -364,7 +362,7 @@ class UserIdentity(Noted[Blobs]):
     replace = frozenset({"location", "resourceGroupName", "resourceName"})
 
     def identity(self, inputs: Mapping[str, Any]) -> str:
-        return f"{_identity_group(self.cloud.subscription, inputs)}/{inputs['resourceName']}"
+        return _in_group(self.cloud, inputs, IDENTITIES, "resourceName")
 
     def outputs(self, resource_id: str) -> dict[str, Any]:
         kinds = ("clientId", "principalId", "tenantId")
@@ -388,13 +386,8 @@ class FederatedCredential(Noted[Blobs]):
     }
 
     def identity(self, inputs: Mapping[str, Any]) -> str:
-        owner = f"{_identity_group(self.cloud.subscription, inputs)}/{inputs['resourceName']}"
+        owner = _in_group(self.cloud, inputs, IDENTITIES, "resourceName")
         return f"{owner}/federatedIdentityCredentials/{inputs['federatedIdentityCredentialResourceName']}"
-
-
-def _identity_group(subscription: str, inputs: Mapping[str, Any]) -> str:
-    group = f"/subscriptions/{subscription}/resourceGroups/{inputs['resourceGroupName']}"
-    return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
 
 
 class AzureProvider(StandIn):
