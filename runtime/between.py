@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from runtime.models import UploadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable
 
     from runtime.models import FileInfo
     from runtime.paths import ObjectPath
@@ -47,13 +47,19 @@ async def carry(
     """
     info = await source.info(path)
     stream = source.stream(path, MIB, if_match=info.etag)
-    pieces = stream if advance is None else _told(stream, advance)
     async with aclosing(stream):
-        made = await target.upload(destination, pieces, kept(options or UploadOptions(), info), size=info.size)
+        made = await target.upload(
+            destination, counted(stream, advance), kept(options or UploadOptions(), info), size=info.size
+        )
     return info, made
 
 
-async def _told(stream: AsyncIterator[bytes], advance: Callable[[int], object]) -> AsyncGenerator[bytes, None]:
+def counted(stream: AsyncIterator[bytes], advance: Callable[[int], object] | None) -> AsyncIterator[bytes]:
+    """The pieces of *stream*, which the caller closes; *advance* is told the bytes of every piece that was taken."""
+    return stream if advance is None else _counted(stream, advance)
+
+
+async def _counted(stream: AsyncIterator[bytes], advance: Callable[[int], object]) -> AsyncIterator[bytes]:
     async for piece in stream:
         yield piece
         advance(len(piece))

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from runtime.between import carry
+from runtime.between import carry, counted
 from runtime.cli.options import Address, StandardStream
 from runtime.cli.standard_input import standard_input
 from runtime.errors import InvalidPathError
 from runtime.models import FileInfo, UploadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from runtime.store import BlobStore
 
@@ -66,9 +66,9 @@ class Copier:
             raise InvalidPathError(f"{job.source} and {job.destination} are both on this machine; one is a backend's")
         if isinstance(job.destination, Path):
             return await self._to_file(job.source, job.listed, job.destination)
-        chunks = self._chunks(job.source, job.listed)
-        async with aclosing(chunks):
-            return await _to_stream(chunks, sys.stdout.buffer)
+        stream = self.stores[job.source.backend].stream(job.listed or job.source.path, CHUNK_BYTES)
+        async with aclosing(stream):
+            return await _to_stream(counted(stream, self.advance), sys.stdout.buffer)
 
     async def _to_file(self, source: Address, listed: FileInfo | None, target: Path) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -94,20 +94,11 @@ class Copier:
             return await store.upload_from(job.source, destination.path, options, progress=self._progress())
         if isinstance(job.source, StandardStream):
             return await store.upload(destination.path, standard_input(), options)
-        source = self.stores[job.source.backend]
+        source, listed = self.stores[job.source.backend], job.listed or job.source.path
         if source is store and options == UploadOptions():
-            return await store.copy(job.listed or job.source.path, destination.path)
-        listed = job.listed or job.source.path
+            return await store.copy(listed, destination.path)
         _, made = await carry(source, listed, store, destination.path, options, self.advance)
         return made
-
-    async def _chunks(self, source: Address, listed: FileInfo | None) -> AsyncGenerator[bytes, None]:
-        stream = self.stores[source.backend].stream(listed or source.path, CHUNK_BYTES)
-        async with aclosing(stream):
-            async for chunk in stream:
-                yield chunk
-                if self.advance:
-                    self.advance(len(chunk))
 
 
 async def _to_stream(chunks: AsyncIterator[bytes], stream: BinaryIO) -> int:
