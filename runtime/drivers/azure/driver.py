@@ -42,7 +42,7 @@ from runtime.drivers.azure.credentials import SasToken, Token, credential_of
 from runtime.drivers.azure.errors import detail_of, kind_of, read_error
 from runtime.drivers.azure.presign import Presigner
 from runtime.drivers.azure.settings import live_settings
-from runtime.drivers.azure.versions import remove_versions, version_pages
+from runtime.drivers.azure.versions import remove_version, version_pages
 from runtime.errors import AlreadyExistsError, ConfigError, InvalidPathError, PreconditionFailedError
 from runtime.models import UploadOptions
 
@@ -210,7 +210,7 @@ class AzureDriver(Driver):
             md5 = await checksums.compute("md5", data)  # which Put Blob computes, and a list of blocks does not
             return await self.complete_multipart(path, upload_id, parts, len(data), replace(options, checksum=md5))
         finally:
-            self._uploads.discard(upload_id)
+            await self.abort_multipart(path, upload_id)
 
     async def start_multipart(self, path: str, options: UploadOptions) -> str:
         upload_id = secrets.token_hex(16)
@@ -301,7 +301,7 @@ class AzureDriver(Driver):
 
     async def remove_versions(self, versions: Sequence[StoredVersion]) -> Sequence[DeleteFailure]:
         container = self.raw.get_container_client(self._settings.container)
-        return await each_removed(versions, lambda each: remove_versions(container, each), attrgetter("path"))
+        return await each_removed(versions, lambda each: remove_version(container, each), attrgetter("path"))
 
     async def copy(
         self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None

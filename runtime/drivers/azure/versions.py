@@ -33,7 +33,7 @@ async def version_pages(container: Any) -> AsyncGenerator[list[StoredVersion], N
         yield found
 
 
-async def remove_versions(container: Any, version: StoredVersion) -> None:
+async def remove_version(container: Any, version: StoredVersion) -> None:
     """Remove one of them; a current one leaves a version, which the next listing shows."""
     if version.current:
         await container.delete_blob(version.path, delete_snapshots="include")

@@ -42,7 +42,7 @@ from runtime.drivers.gcs.errors import detail_of, kind_of, read_error
 from runtime.drivers.gcs.presign import Presigner
 from runtime.drivers.gcs.settings import live_settings
 from runtime.drivers.gcs.upload import QUANTUM, Session, upload_whole
-from runtime.drivers.gcs.versions import remove_versions, version_pages
+from runtime.drivers.gcs.versions import remove_version, version_pages
 from runtime.errors import AlreadyExistsError, ConfigError, PreconditionFailedError
 from runtime.models import UploadOptions
 
@@ -263,7 +263,7 @@ class GCSDriver(Driver):
 
     async def remove_versions(self, versions: Sequence[StoredVersion]) -> Sequence[DeleteFailure]:
         bucket = self._settings.bucket
-        return await each_removed(versions, lambda each: remove_versions(self.raw, bucket, each), attrgetter("path"))
+        return await each_removed(versions, lambda each: remove_version(self.raw, bucket, each), attrgetter("path"))
 
     async def copy(
         self, source: str, destination: str, *, if_not_exists: bool = False, if_match: str | None = None

@@ -26,6 +26,6 @@ async def version_pages(raw: Any, bucket: str) -> AsyncGenerator[list[StoredVers
             yield found
 
 
-async def remove_versions(raw: Any, bucket: str, version: StoredVersion) -> None:
+async def remove_version(raw: Any, bucket: str, version: StoredVersion) -> None:
     """Remove one of them."""
     await to_thread(raw.bucket(bucket).delete_blob, version.path, generation=version.id)
