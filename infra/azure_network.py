@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - the test that compares the types resolves it
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-import pulumi
-
-from infra.wire import wire
+from infra.declared import Declared
 
 if TYPE_CHECKING:
+    import pulumi
+
     from infra.azure_rm import Home
 
 _NETWORK: Final = r"^/subscriptions/[0-9a-fA-F-]{36}/resource[gG]roups/[^/]+/providers/Microsoft\.Network"
@@ -81,15 +79,10 @@ class PrivateDnsZoneGroupArgs:
     private_dns_zone_configs: tuple[PrivateDnsZoneConfig, ...]
 
 
-class _Resource(pulumi.CustomResource):
-    """One resource of the provider, by the plugin of the installed package."""
+class _Resource(Declared):
+    """One resource of Azure's provider."""
 
-    def __init__(
-        self, name: str, args: PrivateEndpointArgs | PrivateDnsZoneGroupArgs, opts: pulumi.ResourceOptions
-    ) -> None:
-        plugin = pulumi.ResourceOptions(version=_version())
-        properties: dict[str, Any] = wire(args)
-        super().__init__(args.token, name, properties, pulumi.ResourceOptions.merge(plugin, opts))
+    package = "pulumi-azure-native"
 
 
 def endpoint(
@@ -117,8 +110,3 @@ def names(backend: str, home: Home, zone: str, opts: pulumi.ResourceOptions) -> 
         private_dns_zone_configs=(PrivateDnsZoneConfig(name="blob", private_dns_zone_id=zone),),
     )
     return _Resource(f"{backend}-endpoint-names", args, opts)
-
-
-@cache
-def _version() -> str:
-    return version("pulumi-azure-native")  # reads a file of the installation

@@ -9,18 +9,18 @@ misspelt one is an error here and not something that Cloudflare never hears of.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
 import pulumi
 
-from infra.wire import wire
+from infra.declared import Declared, installed, plugin
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+PACKAGE: Final = "pulumi-cloudflare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,18 +212,10 @@ class TokenArgs:
     condition: TokenCondition | None = None
 
 
-class Args(Protocol):
-    """The properties of one resource type."""
-
-    token: ClassVar[str]
-
-
-class Resource(pulumi.CustomResource):
+class Resource(Declared):
     """One resource of Cloudflare's provider."""
 
-    def __init__(self, name: str, args: Args, opts: pulumi.ResourceOptions, **outputs: None) -> None:
-        properties = {**wire(args), **outputs}  # an output is a property without a value
-        super().__init__(args.token, name, properties, pulumi.ResourceOptions.merge(_plugin(), opts))
+    package = PACKAGE
 
 
 class Token(Resource):
@@ -248,7 +240,7 @@ def permission_group(account: str, name: str, parent: pulumi.Resource) -> pulumi
     """
     function = "cloudflare:index/getAccountApiTokenPermissionGroupsList:getAccountApiTokenPermissionGroupsList"
     wanted = {"accountId": account, "name": quote(name)}
-    options = pulumi.InvokeOutputOptions(parent=parent, version=version("pulumi-cloudflare"))
+    options = pulumi.InvokeOutputOptions(parent=parent, version=installed(PACKAGE))
     found: pulumi.Output[Any] = pulumi.runtime.invoke_output(function, wanted, options)
     return found.apply(lambda answer: _exactly(answer.get("results") or (), name))
 
@@ -274,13 +266,4 @@ class Provider(pulumi.ProviderResource):
 
     def __init__(self, name: str, *, base_url: str, api_token: str) -> None:
         settings = {"baseUrl": base_url, "apiToken": pulumi.Output.secret(api_token)}
-        super().__init__("cloudflare", name, settings, _plugin())
-
-
-def _plugin() -> pulumi.ResourceOptions:
-    return pulumi.ResourceOptions(version=_version())
-
-
-@cache
-def _version() -> str:
-    return version("pulumi-cloudflare")  # reads a file of the installation
+        super().__init__("cloudflare", name, settings, plugin(PACKAGE))

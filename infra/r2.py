@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from infra.context import Context
+    from infra.declared import Args
     from infra.endpoints import Endpoint
 
 _ABORT: Final = timedelta(days=7)
@@ -138,7 +139,7 @@ class Bucket(pulumi.ComponentResource):
         )
         self._set("bucket", args, protect=protect)
 
-    def _set(self, role: str, args: cloudflare.Args, *, protect: bool = False) -> None:
+    def _set(self, role: str, args: Args, *, protect: bool = False) -> None:
         """Make one resource of the bucket, after the one before."""
         self.resources.append(cloudflare.Resource(f"{self._name}-{role}", args, self._options(protect=protect)))
 

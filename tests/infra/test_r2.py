@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra import cloudflare
+from infra.declared import plugin
 from infra.recording import SECRET
 from infra.wire import camel
 
@@ -208,7 +209,7 @@ class TestTypesAreThoseOfTheRealPackage:
         assert '"pulumi:providers:cloudflare"' in inspect.getsource(package.Provider)
 
     def test_the_plugins_version(self, package: Any) -> None:
-        assert package._utilities.get_version() == cloudflare._plugin().version
+        assert package._utilities.get_version() == plugin(cloudflare.PACKAGE).version
 
 
 def _kinds(hint: Any) -> list[Any]:
