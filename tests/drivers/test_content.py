@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from base64 import b64encode
 from contextlib import contextmanager
 from hashlib import md5
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,7 @@ from runtime.checksums import value_of
 from runtime.config import NamedStorageConfig
 from runtime.errors import ChecksumMismatchError, NotFoundError
 from runtime.registry import DriverRegistry
+from tests.drivers.answering import answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,20 +58,10 @@ def service(driver: str, *, sum_of: bytes = BODY, status: int = 200) -> Iterator
             self.end_headers()
             self.wfile.write(sent)
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name of the base class
-            del format, arguments
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        settings = {**SETTINGS[driver], "endpoint_url": f"http://127.0.0.1:{server.server_port}"}
+    with answering(Handler) as url:
+        settings = {**SETTINGS[driver], "endpoint_url": url}
         entry = NamedStorageConfig.model_validate({"name": "x", "driver": driver, driver: settings})
         yield DriverRegistry().build(entry), asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(params=SETTINGS)

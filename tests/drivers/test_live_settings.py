@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ from runtime.drivers._http import HttpClient, Request
 from runtime.drivers.gcs.errors import read_error
 from runtime.drivers.gcs.settings import live_settings
 from runtime.live import LiveEncryption, LiveSettings, Unseen
+from tests.drivers.answering import answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,17 +57,8 @@ def serving(answers: dict[str, tuple[int, Any]]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as url:
+        yield url
 
 
 async def google(answers: dict[str, tuple[int, Any]], *, emulator: bool = False) -> LiveSettings:
@@ -141,24 +132,13 @@ async def test_azure_rights_that_are_missing_are_named(denied: str) -> None:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
+    with answering(Handler) as url:
         settings = {
             "account_name": "account", "container": "container", "sas_token": "sig=x",
-            "endpoint_url": f"http://127.0.0.1:{server.server_port}/account",
+            "endpoint_url": f"{url}/account",
         }  # fmt: skip
-        try:
-            async with runtime.open_storage(
-                {"backends": [{"name": "a", "driver": "azure", "azure": settings}]}
-            ) as opened:
-                found = await opened["a"].live_settings()
-        finally:
-            server.shutdown()
-            thread.join()
+        async with runtime.open_storage({"backends": [{"name": "a", "driver": "azure", "azure": settings}]}) as opened:
+            found = await opened["a"].live_settings()
     why = "403 AuthorizationPermissionMismatch"
     if denied == "container":
         right = "Microsoft.Storage/storageAccounts/blobServices/containers/read"

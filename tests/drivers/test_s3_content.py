@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from runtime.config import NamedStorageConfig
 from runtime.drivers.s3 import S3Driver
 from runtime.errors import NotFoundError
 from runtime.store import BlobStore
+from tests.drivers.answering import answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,21 +48,11 @@ def service(*, ranges: bool, body: bytes = BODY, status: int = 200) -> Iterator[
             self.end_headers()
             self.wfile.write(sent)
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name of the base class
-            del format, arguments
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with answering(Handler) as url:
         settings = {"bucket": "bucket", "region": "us-east-1", "access_key": "a", "secret_key": "s"}
-        settings["endpoint_url"] = f"http://127.0.0.1:{server.server_port}"
+        settings["endpoint_url"] = url
         entry = NamedStorageConfig.model_validate({"name": "x", "driver": "s3", "s3": settings})
         yield BlobStore(entry, S3Driver(entry)), asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 async def test_whole_object_is_one_request() -> None:
