@@ -31,11 +31,10 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
 from runtime import checksums
-from runtime.driver import MIB, ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader, StoredVersion
+from runtime.driver import MIB, Bytes, Capabilities, DeleteFailure, StoredVersion
 from runtime.drivers._each import each_removed
 from runtime.drivers._http import HttpClient, Reply, Request, ServiceError
-from runtime.drivers._wire.answer import ALL
-from runtime.drivers._wire.reading import WireReader
+from runtime.drivers._http_reading import HttpReading
 from runtime.drivers.azure import batch, wire
 from runtime.drivers.azure.copying import copy_blob
 from runtime.drivers.azure.credentials import SasToken, Token, credential_of
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from runtime.config import NamedStorageConfig, StorageAzureConfig
-    from runtime.drivers._wire.answer import Answer
     from runtime.errors import StorageError
     from runtime.live import LiveSettings
     from runtime.models import FileInfo, ObjectPage, PresignedRequest
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
 _START_FROM_VERSION: Final = "2026-02-06"  # the first that knows startFrom
 
 
-class AzureDriver(Driver):
+class AzureDriver(HttpReading):
     """One container of one storage account."""
 
     repeats = timed = True  # `runtime.drivers._http` does it
@@ -112,40 +110,6 @@ class AzureDriver(Driver):
         reply = await self._http.read(Request("HEAD", self._blob_url(path)))
         return wire.info_of(path, reply.headers)
 
-    async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
-        start, end = byte_range or (0, None)
-
-        async def reopen(done: int) -> Answer:
-            return await self._open(path, start + done, end, etag)
-
-        etag = None
-        if end is not None and end <= start:
-            return WireReader(await self.head(path), None)
-        try:
-            response = await self._open(path, start, end)
-        except ServiceError as exc:
-            if exc.code != "InvalidRange":
-                raise
-            return WireReader(await self.head(path), None)
-        info = wire.info_of(path, response.headers)
-        etag = info.etag
-        return WireReader(info, response, reopen)
-
-    async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
-        start, end = byte_range or (0, None)
-        try:
-            reply = await self._http.read(self._asked(path, start, end), {200, 206}, ALL)
-        except ServiceError as exc:
-            if exc.code != "InvalidRange" or byte_range is None:
-                raise
-            return b""
-        if byte_range is None:
-            await checksums.check(wire.checksum_of(reply.headers), reply.body)
-        return reply.body
-
-    async def _open(self, path: str, start: int, end: int | None, etag: str | None = None) -> Answer:
-        return await self._http.stream(self._asked(path, start, end, etag))
-
     def _asked(self, path: str, start: int, end: int | None, etag: str | None = None) -> Request:
         headers = {}
         if start or end is not None:
@@ -153,6 +117,12 @@ class AzureDriver(Driver):
         if etag is not None:
             headers["if-match"] = wire.quoted(etag)
         return Request("GET", self._blob_url(path), headers=headers)
+
+    def _told(self, path: str, headers: Mapping[str, str]) -> FileInfo:
+        return wire.info_of(path, headers)
+
+    def _checksum(self, headers: Mapping[str, str]) -> str | None:
+        return wire.checksum_of(headers)
 
     async def list_objects(
         self,

@@ -31,11 +31,10 @@ from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 
 from runtime import checksums
-from runtime.driver import ByteRange, Bytes, Capabilities, DeleteFailure, Driver, ObjectReader, StoredVersion
+from runtime.driver import Bytes, Capabilities, DeleteFailure, StoredVersion
 from runtime.drivers._each import each_removed
 from runtime.drivers._http import HttpClient, Request, ServiceError
-from runtime.drivers._wire.answer import ALL
-from runtime.drivers._wire.reading import WireReader
+from runtime.drivers._http_reading import HttpReading
 from runtime.drivers.gcs import wire
 from runtime.drivers.gcs.credentials import GoogleAuth
 from runtime.drivers.gcs.errors import detail_of, kind_of, read_error
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from runtime.config import NamedStorageConfig, StorageGCSConfig
-    from runtime.drivers._wire.answer import Answer
     from runtime.errors import StorageError
     from runtime.live import LiveSettings
     from runtime.models import FileInfo, ObjectPage, PresignedRequest
@@ -60,7 +58,7 @@ _ENDPOINT: Final = "https://storage.googleapis.com"
 _RAW: Final = {"accept-encoding": "gzip"}  # else the service unpacks objects that say Content-Encoding: gzip
 
 
-class GCSDriver(Driver):
+class GCSDriver(HttpReading):
     """One bucket."""
 
     repeats = timed = True  # `runtime.drivers._http` does it
@@ -123,46 +121,18 @@ class GCSDriver(Driver):
         reply = await self._http.read(Request("GET", self._object_url(path), {"fields": wire.FIELDS}))
         return wire.info_of(json.loads(reply.body))
 
-    async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
-        start, end = byte_range or (0, None)
-        generation = None
-
-        async def reopen(done: int) -> Answer:
-            return await self._open(path, start + done, end, generation)
-
-        if end is not None and end <= start:
-            return WireReader(await self.head(path), None)
-        try:
-            response = await self._open(path, start, end)
-        except ServiceError as exc:
-            if exc.status != 416:  # noqa: PLR2004 - range not satisfiable
-                raise
-            return WireReader(await self.head(path), None)
-        info = wire.info_of_headers(path, response.headers)
-        generation = info.version
-        return WireReader(info, response, reopen)
-
-    async def content(self, path: str, byte_range: ByteRange | None = None) -> bytes | None:
-        start, end = byte_range or (0, None)
-        try:
-            reply = await self._http.read(self._media(path, start, end), {200, 206}, ALL)
-        except ServiceError as exc:
-            if exc.status != 416 or byte_range is None:  # noqa: PLR2004 - range not satisfiable
-                raise
-            return b""
-        if byte_range is None:
-            await checksums.check(wire.checksum_of_headers(reply.headers), reply.body)
-        return reply.body
-
-    async def _open(self, path: str, start: int, end: int | None, generation: str | None = None) -> Answer:
-        return await self._http.stream(self._media(path, start, end, generation))
-
-    def _media(self, path: str, start: int, end: int | None, generation: str | None = None) -> Request:
+    def _asked(self, path: str, start: int, end: int | None, etag: str | None = None) -> Request:
         headers = dict(_RAW)
         if start or end is not None:
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        query = {} if generation is None else {"generation": generation}
+        query = {} if etag is None else {"generation": etag}
         return Request("GET", f"{self._media_url}/{_quoted(path, '/~')}", query, headers)
+
+    def _told(self, path: str, headers: Mapping[str, str]) -> FileInfo:
+        return wire.info_of_headers(path, headers)
+
+    def _checksum(self, headers: Mapping[str, str]) -> str | None:
+        return wire.checksum_of_headers(headers)
 
     async def list_objects(
         self,
