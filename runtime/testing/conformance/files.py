@@ -27,17 +27,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from runtime.driver import ByteRange, Bytes, ObjectReader
+    from runtime.driver import ByteRange, Bytes, Driver, ObjectReader
     from runtime.models import FileInfo
     from runtime.store import BlobStore
 
+PATIENCE_SECONDS = 10.0
+
 
 class Counting(Watched):
-    """Counts requests for objects and parts, and how many of each are on their way at once."""
+    """Counts requests for objects and parts, and how many of each are on their way at once.
 
-    gets = 0
-    in_flight = 0
-    most_in_flight = 0
+    Args:
+        inner: The driver.
+        at_once: Parts that have to be on their way together before one is sent; a slow reader of the source would
+            hide that they can be. None waits longer than `PATIENCE_SECONDS`.
+    """
+
+    def __init__(self, inner: Driver, *, at_once: int = 1) -> None:
+        super().__init__(inner)
+        self.gets = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._at_once = at_once
+        self._together = anyio.Event()
 
     async def get(self, path: str, byte_range: ByteRange | None = None) -> ObjectReader:
         self.gets += 1
@@ -48,7 +60,11 @@ class Counting(Watched):
     ) -> str:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        if self.in_flight >= self._at_once:
+            self._together.set()
         try:
+            with anyio.move_on_after(PATIENCE_SECONDS):
+                await self._together.wait()
             await anyio.sleep(0.01)
             return await super().put_part(path, upload_id, number, data, checksum)
         finally:
@@ -249,11 +265,11 @@ class Files(Suite):
 
     async def test_parts_and_parallelism_can_be_chosen_by_the_call(self, store: BlobStore, tmp_path: Path) -> None:
         size = max(256 * KIB, store.capabilities.min_part_size)
-        watched = Counting(store.driver)
+        limit = 3 if store.capabilities.parallel_parts else 1
+        watched = Counting(store.driver, at_once=limit)
         other = await through(store, watched, concurrency=1)
         (tmp_path / "up").write_bytes(payload(4 * size))
         await other.upload_from(tmp_path / "up", "file", part_size=size, concurrency=3)
-        limit = 3 if store.capabilities.parallel_parts else 1
         assert watched.most_in_flight == limit
         watched.most_in_flight = 0
         await other.upload("file", payload(4 * size), part_size=2 * size, concurrency=1)
